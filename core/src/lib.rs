@@ -1,0 +1,21 @@
+//! An event bus on Kafka for domain events.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
+mod codec;
+mod config;
+mod error;
+mod event;
+mod log;
+mod transport;
+
+pub use codec::Envelope;
+pub use config::{Compression, Config, Sasl, SaslMechanism, Ssl};
+pub use error::{Error, ErrorKind, PublishOutcome, Result};
+pub use event::{Delivery, Event, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic, TopicPartition};
+pub use log::{Level, Log, LogRecord, Observer};
+pub use transport::{
+    Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, GroupOffsets, RecordSink,
+    Token, Transport,
+};

@@ -1,0 +1,216 @@
+//! What the bus needs of a cluster: four traits, implemented by the Kafka client and by memory.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::event::{Delivery, OutgoingRecord, Record, TopicPartition};
+
+/// An outstanding publish: generation (24 bits), sink (8), slot (32).
+///
+/// It travels through the client library as the message's opaque and allocates nothing. The generation is that
+/// of the client instance, so that a late report of a discarded client never confirms a stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+impl Token {
+    /// Packs the three parts; the generation keeps its lower 24 bits.
+    pub const fn new(generation: u32, sink: u8, slot: u32) -> Self {
+        Token((generation as u64 & 0xff_ffff) << 40 | (sink as u64) << 32 | slot as u64)
+    }
+
+    /// The client instance's number, 24 bits.
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 40) as u32
+    }
+
+    /// Which sink waits for the completion.
+    pub const fn sink(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    /// Which of the sink's publishes it is.
+    pub const fn slot(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// The end of one publish.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Which publish it was.
+    pub token: Token,
+    /// Where the record was stored.
+    pub partition: i32,
+    /// Its offset, or −1 where it is unknown.
+    pub offset: i64,
+    /// Why it failed; `None` when the record is stored.
+    pub error: Option<Error>,
+}
+
+/// Takes the ends of publishes.
+pub trait CompletionSink: Send + Sync {
+    /// Runs on: delivery thread. Called once per batch of delivery reports; must not block.
+    fn complete(&self, completions: &[Completion]);
+}
+
+/// Takes records for their handlers.
+pub trait RecordSink: Send + Sync {
+    /// Runs on: poll thread. Takes a run of consecutive deliveries of one lane, to be handled one after the
+    /// other; must not block. Every delivery is answered once through `Intake::finish`.
+    fn deliver(&self, run: Vec<Delivery>);
+}
+
+/// What became of a record that was offered to the client's queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enqueued {
+    /// It was copied and will be completed through the sink.
+    Yes,
+    /// The queue is full; nothing was taken, try again after some completions.
+    QueueFull,
+}
+
+/// Which brokers can be reached, by the latest that the client knows.
+#[derive(Clone, Debug, Default)]
+pub struct Connectivity {
+    /// Brokers with an open, authenticated connection.
+    pub brokers_up: usize,
+    /// Brokers that are known.
+    pub brokers_known: usize,
+    /// When the client last told; `None` before the first time.
+    pub observed_at: Option<Instant>,
+    /// The latest connection error: address, reason, what to check.
+    pub last_error: Option<Error>,
+}
+
+/// Asks whether a waiting caller has given up.
+pub type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// A cluster: the producing half, topics, and the door to the consuming half.
+pub trait Transport: Send + Sync {
+    /// Blocks until a broker answered.
+    ///
+    /// # Errors
+    /// `Unavailable` at the deadline, naming the addresses dialled, the reason and what to check; `Auth` as soon
+    /// as the credentials or the TLS handshake are refused; `Closed` when `cancelled` says so.
+    fn connect(&self, deadline: Instant, cancelled: Cancelled<'_>) -> Result<()>;
+
+    /// Copies the record into the client's queue. Never blocks.
+    ///
+    /// # Errors
+    /// With the record certainly not sent: `TooLarge`, `Argument`, `UnknownTopic`, `Closed`, `Fenced`, ….
+    fn send(&self, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued>;
+
+    /// Runs on: delivery thread. Serves delivery reports, statistics, logs and errors of the client; waits up to
+    /// `wait` for the first and returns after it, completions handed to `sink` batch by batch.
+    fn poll(&self, wait: Duration, sink: &dyn CompletionSink);
+
+    /// Lets a `poll` that waits return soon. Any thread.
+    fn wake(&self);
+
+    /// Gives up what is queued or in flight: each is completed as failed, `not_sent` or `unknown`.
+    fn purge(&self);
+
+    /// Makes sure that the topics exist, creating missing ones where that is wanted and allowed. Blocks.
+    ///
+    /// # Errors
+    /// One result per topic, in order: `UnknownTopic`, `Rejected`, `Auth`, `Timeout`, ….
+    fn ensure_topics(&self, topics: &[Arc<str>], deadline: Instant) -> Vec<Result<()>>;
+
+    /// What the client knows about its connections. Cheap; any thread.
+    fn connectivity(&self) -> Connectivity;
+
+    /// A consumer of the configured group. It owns no thread: the caller polls it.
+    ///
+    /// # Errors
+    /// `Config` when the client refuses a setting.
+    fn consumer(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Consumer>>;
+
+    /// Releases the client. May block; the caller runs it on a thread that may be left behind.
+    fn close(&self);
+}
+
+/// What a poll of a consumer brought.
+#[derive(Debug)]
+pub enum ConsumerEvent {
+    /// A record.
+    Record(Record),
+    /// The group gave these partitions to this member; answer with [`Consumer::assign`].
+    Assigned(Vec<TopicPartition>),
+    /// The group takes these back; answer with [`Consumer::unassign`] when their handlers are done.
+    Revoked(Vec<TopicPartition>),
+    /// These are gone already: another member may have them. Nothing of them may be committed.
+    /// Answer with [`Consumer::unassign`].
+    Lost(Vec<TopicPartition>),
+    /// Something failed that the client goes on from by itself.
+    Failed(Error),
+    /// The client cannot be used any more.
+    Fatal(Error),
+}
+
+/// A member of a consumer group, owned by one poll thread.
+pub trait Consumer: Send {
+    /// Replaces the set of topics; an empty one leaves the group. Rejoins the group, so call it only for changes.
+    ///
+    /// # Errors
+    /// `Argument` for an illegal name, `Internal` when the client refuses.
+    fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()>;
+
+    /// The next event, or `None` when nothing is pending. Never blocks. An event may be followed by others:
+    /// poll until `None` came twice in a row.
+    fn poll(&mut self) -> Option<ConsumerEvent>;
+
+    /// Starts fetching the partitions that [`ConsumerEvent::Assigned`] named.
+    ///
+    /// # Errors
+    /// `IllegalState` when the assignment changed meanwhile.
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Hands the partitions over.
+    ///
+    /// # Errors
+    /// `IllegalState` when the assignment changed meanwhile.
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Stops fetching; what is prefetched of them is thrown away and fetched again after resume.
+    ///
+    /// # Errors
+    /// `IllegalState` when a partition is not assigned.
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Goes on fetching behind the last record handed out.
+    ///
+    /// # Errors
+    /// `IllegalState` when a partition is not assigned.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// The part that other threads may use while this one polls.
+    fn offsets(&self) -> Arc<dyn GroupOffsets>;
+
+    /// Leaves the group and releases the client. May block without bound; the caller runs it on a thread that
+    /// may be left behind.
+    fn close(self: Box<Self>);
+}
+
+/// Offsets of the consumer's group, usable while the poll thread polls.
+pub trait GroupOffsets: Send + Sync {
+    /// Runs on: committer thread. Stores, per partition, the offset of the next record to be handled. Blocks
+    /// until the coordinator answered.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, `IllegalState` (the group has a new generation), `Fenced`.
+    fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()>;
+
+    /// The offset behind the newest record of each assigned partition, where the client knows it. Cheap.
+    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)>;
+
+    /// What the consumer's client knows about its connections. Cheap.
+    fn connectivity(&self) -> Connectivity;
+}
+
+impl fmt::Debug for dyn Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Transport")
+    }
+}
