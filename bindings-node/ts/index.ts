@@ -1,0 +1,1 @@
+export type { BaseEventPayload, IDomainEvent, IEventBus, IEventHandler } from './event';
