@@ -7,6 +7,7 @@ mod codec;
 mod config;
 mod error;
 mod event;
+mod iso;
 mod log;
 mod transport;
 
