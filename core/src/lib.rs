@@ -7,6 +7,7 @@ mod codec;
 mod config;
 mod error;
 mod event;
+pub mod frame;
 mod iso;
 mod log;
 mod transport;
