@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -461,6 +461,17 @@ pub enum Outcome {
     Failed,
     /// Nobody handled it: it stays unfinished, and nothing after it is committed.
     Released,
+}
+
+/// The answer to one delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Which delivery.
+    pub ticket: Ticket,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long its handlers took.
+    pub elapsed: Duration,
 }
 
 #[cfg(test)]

@@ -60,6 +60,10 @@ pub trait RecordSink: Send + Sync {
     /// Runs on: poll thread. Takes a run of consecutive deliveries of one lane, to be handled one after the
     /// other; must not block. Every delivery is answered once through `Intake::finish`.
     fn deliver(&self, run: Vec<Delivery>);
+
+    /// Runs on: poll thread. The partition of that slot is about to go to another member, or the bus drains:
+    /// deliveries of this slot and epoch that have not started must not start; they are answered `Released`.
+    fn stop(&self, slot: u16, epoch: u16);
 }
 
 /// What became of a record that was offered to the client's queue.

@@ -1,0 +1,339 @@
+//! The bus: the one facade over publishing, subscribing, metrics and shutdown.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::codec;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Delivery, Event};
+use crate::health::{ConnectionWatch, Signs};
+use crate::kafka::KafkaTransport;
+use crate::log::{Level, Log, LogRecord, Observer};
+use crate::metrics::{Metrics, Recorder};
+use crate::publish::{FramePublisher, Publisher, Receipt};
+use crate::runtime::{self, Worker, lock};
+use crate::shutdown::{Deadline, Phase, PhaseCell, ShutdownReport};
+use crate::subscribe::{Handler, HandlerError, Handlers, Intake, inside_handler};
+use crate::transport::{CompletionSink, Transport};
+
+/// How long the client may take to report what was purged at the deadline.
+const PURGE_REPORT: Duration = Duration::from_millis(250);
+
+/// A connected event bus. Cheap to clone; every clone is the same bus; all methods may be called on any thread.
+///
+/// ```no_run
+/// use event_bus::{Bus, Config, Event};
+///
+/// # async fn run() -> event_bus::Result<()> {
+/// let mut config = Config::new("orders", ["localhost:9092"]);
+/// config.group_id = Some("billing".into());
+/// let bus = Bus::connect(config).await?;
+/// bus.subscribe("order.placed", |delivery| async move {
+///     let order: serde_json::Value = delivery.payload()?;
+///     println!("{order}");
+///     Ok::<_, event_bus::HandlerError>(())
+/// })
+/// .await?;
+/// bus.publish(&Event::new("order.placed", "order-42", &serde_json::json!({ "total": 129.95 }))?).await?;
+/// bus.shutdown(std::time::Duration::from_secs(10)).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Bus(Arc<Inner>);
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    publisher: Arc<Publisher>,
+    intake: Arc<Intake>,
+    phase: Arc<PhaseCell>,
+    recorder: Arc<Recorder>,
+    log: Log,
+    connected: Arc<AtomicBool>,
+    delivery: Mutex<Option<Worker>>,
+    report: watch::Sender<Option<ShutdownReport>>,
+}
+
+impl Bus {
+    /// Connects; resolves when a broker answered.
+    ///
+    /// # Errors
+    /// `Config` for invalid settings, `Unavailable` when no broker answered within `connect_timeout`, `Auth` when
+    /// the brokers refuse the credentials. Nothing is left behind; connecting again is fine.
+    pub async fn connect(config: Config) -> Result<Bus> {
+        Bus::connect_observed(config, None, || false).await
+    }
+
+    /// Connects, tells an observer every log record, and gives up with `Closed` as soon as `cancelled` says so.
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub async fn connect_observed(
+        config: Config,
+        observer: Option<Arc<dyn Observer>>,
+        cancelled: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Bus> {
+        config.validate()?;
+        runtime::blocking(move || Bus::open(config, Log::new(observer), &cancelled)).await?
+    }
+
+    fn open(config: Config, log: Log, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<Bus> {
+        let deadline = Instant::now() + config.connect_timeout;
+        let brokers = config.brokers.join(",");
+        let transport = transport(&config, &log)?;
+        let phase = Arc::new(PhaseCell::new());
+        let recorder = Arc::new(Recorder::default());
+        let publisher = Publisher::new(&config, transport.clone(), phase.clone(), recorder.clone(), log.clone());
+        let intake = Intake::new(config, transport.clone(), phase.clone(), recorder.clone(), log.clone());
+        let bus = Bus(Arc::new(Inner {
+            transport,
+            publisher,
+            intake,
+            phase,
+            recorder,
+            log,
+            connected: Arc::default(),
+            delivery: Mutex::default(),
+            report: watch::Sender::new(None),
+        }));
+        // The delivery thread serves the client's errors too, which `connect` reports.
+        let serving = bus.serve();
+        match serving.and_then(|()| bus.0.transport.connect(deadline, cancelled)) {
+            Ok(()) => {
+                bus.0.connected.store(true, Ordering::Relaxed);
+                let message = format!("connected to {brokers}");
+                bus.0.log.write(LogRecord::new(Level::Info, "connection_established", message));
+                Ok(bus)
+            }
+            Err(error) => {
+                bus.0.close(Instant::now() + Duration::from_secs(1));
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the delivery thread. It holds the parts of the bus and not the bus, so that dropping the last clone ends it.
+    fn serve(&self) -> Result<()> {
+        let Inner { publisher, connected, log, recorder, .. } = &*self.0;
+        let (publisher, connected) = (publisher.clone(), connected.clone());
+        let (log, recorder) = (log.clone(), recorder.clone());
+        let (transport, intake) = (self.0.transport.clone(), self.0.intake.clone());
+        let broken = (connected.clone(), log.clone(), recorder.clone());
+        let body = move || {
+            let mut watch = None;
+            publisher.serve(|now| {
+                // The watch begins when `connect` has proved the connection.
+                if watch.is_none() && connected.load(Ordering::Relaxed) {
+                    watch = Some(ConnectionWatch::new(now, connected.clone(), log.clone(), recorder.clone()));
+                }
+                if let Some(watch) = &mut watch {
+                    let producer = transport.connectivity();
+                    let consumer = intake.connectivity();
+                    let without_progress = publisher.without_progress();
+                    watch.look(now, &Signs { producer: &producer, consumer: consumer.as_ref(), without_progress });
+                }
+            });
+        };
+        let on_panic = move |error: Error| {
+            let (connected, log, recorder) = broken;
+            connected.store(false, Ordering::Relaxed);
+            recorder.error(error.kind());
+            log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
+        };
+        *lock(&self.0.delivery) = Some(Worker::start("evbus-delivery", body, on_panic)?);
+        Ok(())
+    }
+
+    /// Publishes an event; resolves when all in-sync replicas have stored it.
+    ///
+    /// # Errors
+    /// The error's [`publish_outcome`](Error::publish_outcome) says whether the event may have been stored.
+    pub async fn publish(&self, event: &Event<'_>) -> Result<Receipt> {
+        self.0.publisher.publish(event, inside_handler()).await
+    }
+
+    /// Publishes events in their order; one result per event, in the same order.
+    pub async fn publish_many(&self, events: &[Event<'_>]) -> Vec<Result<Receipt>> {
+        self.0.publisher.publish_many(events, inside_handler()).await
+    }
+
+    /// Calls `handler` for every event of that type, from now on, one at a time per partition and at least once.
+    ///
+    /// Several handlers of one type each get every event. One that fails is logged and counted; the others and the
+    /// later events go on. A group without committed offsets starts at the earliest event.
+    ///
+    /// # Errors
+    /// `Config` without a group id, `Argument` for an event type that is no legal topic name, `Closed`.
+    pub async fn subscribe<F, R, E>(&self, event_type: &str, handler: F) -> Result<Subscription>
+    where
+        F: Fn(Delivery) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<(), E>> + Send + 'static,
+        E: Into<HandlerError>,
+    {
+        codec::validate_topic_name(event_type)?;
+        let handlers = self.0.intake.register()?;
+        let handler = handlers.add(event_type, handler);
+        let subscription = Subscription { intake: self.0.intake.clone(), handlers, handler };
+        match subscription.apply().await {
+            Ok(()) => Ok(subscription),
+            Err(error) => {
+                subscription.handlers.remove(&subscription.handler);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether a broker can be reached and publishes make progress, at most 3 s late. Publishing does not depend
+    /// on it: during an outage publishes wait until their deadline.
+    pub fn is_connected(&self) -> bool {
+        self.0.phase.get() == Phase::Open && self.0.connected.load(Ordering::Relaxed)
+    }
+
+    /// What the bus still does.
+    pub fn phase(&self) -> Phase {
+        self.0.phase.get()
+    }
+
+    /// The state of the bus in numbers.
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = self.0.recorder.snapshot(Instant::now());
+        metrics.connected = self.is_connected();
+        metrics.consume.lag = self.0.intake.lag();
+        metrics
+    }
+
+    /// Ends the bus within `timeout`, in order: no new work, running handlers finish, offsets are committed, the
+    /// group is left, what was published is flushed. Idempotent; later calls get the same report.
+    pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
+        let mut report = self.0.report.subscribe();
+        if self.0.phase.advance(Phase::Draining) {
+            let inner = self.0.clone();
+            let ending = Worker::start("evbus-shutdown", move || inner.end(Deadline::after(timeout)), |_| ());
+            if ending.is_err() {
+                self.0.report.send_replace(Some(ShutdownReport::default()));
+            }
+        }
+        match report.wait_for(Option::is_some).await {
+            Ok(report) => report.unwrap_or_default(),
+            Err(_) => ShutdownReport::default(),
+        }
+    }
+
+    /// The consuming half, for a language face that brings its own sink.
+    pub fn intake(&self) -> &Arc<Intake> {
+        &self.0.intake
+    }
+
+    /// The publishing half, for a language face that brings packed frames.
+    ///
+    /// # Errors
+    /// `Internal` when the feeder thread cannot be started.
+    pub fn open_frames(&self, sink: Arc<dyn CompletionSink>) -> Result<FramePublisher> {
+        self.0.publisher.open_frames(sink)
+    }
+}
+
+impl Inner {
+    /// Runs on: shutdown thread.
+    fn end(&self, deadline: Deadline) {
+        let acknowledged = || self.recorder.acknowledged.load(Ordering::Relaxed);
+        let before = acknowledged();
+        let (handled, abandoned, left) = self.intake.drain(deadline.share(0.6), deadline.share(0.75));
+        self.phase.advance(Phase::Flushing);
+        let flushed = self.publisher.flush(deadline.share(0.9));
+        let mut lost = 0;
+        if !flushed {
+            lost = self.publisher.outstanding();
+            self.transport.purge();
+            self.publisher.flush(Instant::now() + PURGE_REPORT);
+        }
+        let closed = self.close(deadline.end());
+        self.report.send_replace(Some(ShutdownReport {
+            handled,
+            abandoned,
+            published: acknowledged() - before,
+            lost,
+            clean: left && flushed && closed,
+        }));
+    }
+
+    /// Stops the delivery thread and releases the client; `false` when the deadline came first.
+    fn close(&self, deadline: Instant) -> bool {
+        self.phase.advance(Phase::Closed);
+        self.connected.store(false, Ordering::Relaxed);
+        self.transport.wake();
+        let served = lock(&self.delivery).take().is_none_or(|delivery| delivery.join(deadline));
+        let transport = self.transport.clone();
+        let closed = runtime::within(deadline, "evbus-close", move || transport.close());
+        served && closed
+    }
+}
+
+/// A bus that is dropped without a shutdown ends at once: what is in flight or unfinished is abandoned.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.phase.advance(Phase::Closed);
+        self.transport.wake();
+        self.intake.abandon();
+    }
+}
+
+impl fmt::Debug for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bus").field("phase", &self.phase()).field("connected", &self.is_connected()).finish()
+    }
+}
+
+/// A registered handler. Dropping it changes nothing; [`Subscription::unsubscribe`] ends it.
+pub struct Subscription {
+    intake: Arc<Intake>,
+    handlers: Arc<Handlers>,
+    handler: Arc<Handler>,
+}
+
+impl Subscription {
+    async fn apply(&self) -> Result<()> {
+        let topics = self.handlers.topics();
+        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+        self.intake.set_topics(&names).await
+    }
+
+    /// Ends the subscription: no call of the handler starts after this resolved, and none runs, except the one that
+    /// may be calling this. The topic is left when no other handler wants it.
+    ///
+    /// # Errors
+    /// `Internal` when the client refuses the smaller set of topics; the handler is gone all the same.
+    pub async fn unsubscribe(self) -> Result<()> {
+        self.handlers.remove(&self.handler);
+        let applied = match self.apply().await {
+            // A closing bus calls no handler any more.
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+            applied => applied,
+        };
+        self.handler.idle().await;
+        applied
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Subscription")
+    }
+}
+
+/// The cluster that the configuration names.
+fn transport(config: &Config, log: &Log) -> Result<Arc<dyn Transport>> {
+    #[cfg(feature = "embedded")]
+    if let Some(name) = config.memory_name() {
+        let message = format!("the bus runs on the in-memory transport {name}: events live and die with this process");
+        log.write(LogRecord::new(Level::Warn, "memory_transport", message));
+        return Ok(Arc::new(crate::memory::MemoryTransport::new(config, name)));
+    }
+    Ok(Arc::new(KafkaTransport::new(config, log.clone())?))
+}

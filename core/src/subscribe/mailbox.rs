@@ -1,0 +1,69 @@
+//! What other threads have to say to the poll thread.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+use crate::event::Finished;
+use crate::runtime::{Wake, lock};
+
+/// A request to the poll thread.
+pub(super) enum Command {
+    /// The wanted topics have changed; the answer comes when the client has them.
+    Topics(oneshot::Sender<Result<()>>),
+    /// Finish what runs, commit, leave the group.
+    Drain { deadline: Instant },
+}
+
+/// Everything that came since the last look.
+#[derive(Default)]
+pub(super) struct Mail {
+    pub(super) finished: Vec<Finished>,
+    pub(super) committed: Vec<(u64, Result<()>)>,
+    pub(super) commands: Vec<Command>,
+    pub(super) panics: Vec<Error>,
+}
+
+/// Any thread writes, the poll thread reads.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    mail: Mutex<Mail>,
+    wake: Wake,
+}
+
+impl Mailbox {
+    pub(super) fn finished(&self, finished: &[Finished]) {
+        lock(&self.mail).finished.extend_from_slice(finished);
+        self.wake.raise();
+    }
+
+    pub(super) fn committed(&self, id: u64, result: Result<()>) {
+        lock(&self.mail).committed.push((id, result));
+        self.wake.raise();
+    }
+
+    pub(super) fn command(&self, command: Command) {
+        lock(&self.mail).commands.push(command);
+        self.wake.raise();
+    }
+
+    pub(super) fn panicked(&self, error: Error) {
+        lock(&self.mail).panics.push(error);
+        self.wake.raise();
+    }
+
+    /// Something may be there for the consumer's next poll.
+    pub(super) fn wake(&self) {
+        self.wake.raise();
+    }
+
+    /// Runs on: poll thread. Waits for mail or a wake, at most `timeout`, and takes all there is.
+    pub(super) fn take(&self, timeout: Duration, mail: &mut Mail) {
+        self.wake.wait(timeout);
+        let mut waiting = lock(&self.mail);
+        // Swapped, so that both vectors keep their memory.
+        std::mem::swap(&mut *waiting, mail);
+    }
+}

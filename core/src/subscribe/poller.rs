@@ -1,0 +1,326 @@
+//! The poll thread: it owns consumer and engine, feeds the one into the other and carries out what the engine says.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::committer::{Commit, Committer};
+use super::engine::{Engine, EngineConfig, Input, Output};
+use super::mailbox::{Command, Mail, Mailbox};
+use crate::codec;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::event::{Record, TopicPartition};
+use crate::log::{Level, Log, LogRecord};
+use crate::metrics::Recorder;
+use crate::runtime::{Gate, lock};
+use crate::transport::{Consumer, ConsumerEvent, GroupOffsets, RecordSink};
+
+/// The thread looks after timers and the client at least this often.
+const MAX_PARK: Duration = Duration::from_millis(100);
+
+/// Changes of the topic set within this time are one change.
+const COALESCE: Duration = Duration::from_millis(50);
+
+/// Records taken from the client before answers are looked at again.
+const MAX_POLLS: usize = 1000;
+
+/// How often positions are written down for the lag metric.
+const POSITIONS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The same trouble of the client is logged once in this time.
+const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the poll thread shares with the rest of the bus.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) mailbox: Arc<Mailbox>,
+    /// The topics that the group shall consume.
+    pub(super) wanted: Mutex<Vec<Arc<str>>>,
+    pub(super) offsets: OnceLock<Arc<dyn GroupOffsets>>,
+    /// The first unfinished offset of each owned partition.
+    pub(super) positions: Mutex<Vec<(TopicPartition, i64)>>,
+    pub(super) drained: Gate,
+    /// Handled and abandoned events of the drain.
+    pub(super) report: Mutex<(u64, u64)>,
+}
+
+pub(super) struct Poller {
+    consumer: Box<dyn Consumer>,
+    engine: Engine,
+    sink: Arc<dyn RecordSink>,
+    committer: Committer,
+    shared: Arc<Shared>,
+    recorder: Arc<Recorder>,
+    log: Log,
+    outputs: Vec<Output>,
+    applied: Vec<Arc<str>>,
+    /// When a changed set of topics is due, and who waits for it.
+    due: Option<Instant>,
+    waiting: Vec<oneshot::Sender<Result<()>>>,
+    positions_at: Instant,
+    last_trouble: Option<(String, Instant)>,
+    drained: bool,
+}
+
+impl Poller {
+    pub(super) fn new(
+        config: &Config,
+        consumer: Box<dyn Consumer>,
+        sink: Arc<dyn RecordSink>,
+        shared: Arc<Shared>,
+        recorder: Arc<Recorder>,
+        log: Log,
+    ) -> Result<Self> {
+        let offsets = consumer.offsets();
+        let committer = Committer::start(offsets.clone(), shared.mailbox.clone())?;
+        // Set once: a bus has one consumer.
+        let _ = shared.offsets.set(offsets);
+        let now = Instant::now();
+        let engine = Engine::new(EngineConfig {
+            max_bytes: config.max_in_flight_bytes,
+            commit_interval: config.commit_interval,
+            ..EngineConfig::default()
+        });
+        Ok(Poller {
+            consumer,
+            engine,
+            sink,
+            committer,
+            shared,
+            recorder,
+            log,
+            outputs: Vec::new(),
+            applied: Vec::new(),
+            due: None,
+            waiting: Vec::new(),
+            positions_at: now,
+            last_trouble: None,
+            drained: false,
+        })
+    }
+
+    /// Runs on: poll thread. Ends when the engine has drained; closing the consumer may block past any deadline.
+    pub(super) fn run(mut self) {
+        let mut mail = Mail::default();
+        let mut more = false;
+        while !self.drained {
+            let park = if more { Duration::ZERO } else { self.park() };
+            self.shared.mailbox.take(park, &mut mail);
+            self.read(&mut mail);
+            more = self.poll();
+            self.apply_topics();
+            self.carry_out();
+            self.publish_numbers();
+        }
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(Err(crate::shutdown::closed()));
+        }
+        self.shared.drained.open();
+        self.consumer.close();
+    }
+
+    fn park(&self) -> Duration {
+        let now = Instant::now();
+        let timers = [self.engine.wake_at(), self.due];
+        let next = timers.into_iter().flatten().map(|at| at.saturating_duration_since(now)).min();
+        next.unwrap_or(MAX_PARK).min(MAX_PARK)
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.engine.handle(Instant::now(), input);
+    }
+
+    fn read(&mut self, mail: &mut Mail) {
+        if !mail.finished.is_empty() {
+            self.input(Input::Finished(&mail.finished));
+            mail.finished.clear();
+        }
+        for (id, result) in mail.committed.drain(..) {
+            if let Err(error) = &result {
+                self.recorder.commit_failures.fetch_add(1, Ordering::Relaxed);
+                self.recorder.error(error.kind());
+                let message = format!("offsets could not be committed and will be again: {error}");
+                self.log.write(LogRecord::new(Level::Warn, "commit_failed", message).because(error.clone()));
+            }
+            self.input(Input::Committed { id, result });
+        }
+        for error in mail.panics.drain(..) {
+            self.log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
+        }
+        for command in mail.commands.drain(..) {
+            match command {
+                Command::Topics(waiting) => {
+                    self.waiting.push(waiting);
+                    self.due.get_or_insert_with(|| Instant::now() + COALESCE);
+                }
+                Command::Drain { deadline } => self.input(Input::Drain { deadline }),
+            }
+        }
+    }
+
+    /// Takes what the client has; `true` when there may be more.
+    fn poll(&mut self) -> bool {
+        let mut empty = 0;
+        for _ in 0..MAX_POLLS {
+            match self.consumer.poll() {
+                Some(event) => {
+                    empty = 0;
+                    self.take(event);
+                    if self.engine.is_full() {
+                        return true;
+                    }
+                }
+                // A rebalance is served inside a poll that returns nothing.
+                None if empty == 1 => return false,
+                None => empty += 1,
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, event: ConsumerEvent) {
+        match event {
+            ConsumerEvent::Record(record) => self.record(record),
+            ConsumerEvent::Assigned(partitions) => {
+                self.rebalanced("partitions_assigned", "this member got", &partitions);
+                if let Err(error) = self.consumer.assign(&partitions) {
+                    self.trouble(error);
+                }
+                self.input(Input::Assigned(partitions));
+            }
+            ConsumerEvent::Revoked(partitions) => {
+                self.rebalanced("partitions_revoked", "this member hands over", &partitions);
+                self.input(Input::Revoked(partitions));
+            }
+            ConsumerEvent::Lost(partitions) => {
+                self.rebalanced("partitions_lost", "this member lost", &partitions);
+                self.input(Input::Lost(partitions.clone()));
+                if let Err(error) = self.consumer.unassign(&partitions) {
+                    self.trouble(error);
+                }
+            }
+            ConsumerEvent::Failed(error) => self.trouble(error),
+            ConsumerEvent::Fatal(error) => {
+                self.recorder.error(error.kind());
+                let message = format!("the consumer cannot go on: {error}");
+                self.log.write(LogRecord::new(Level::Error, "consumer_failed", message).because(error));
+            }
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        self.recorder.received.fetch_add(1, Ordering::Relaxed);
+        match codec::decode(&record).map(|event| event.occurred_on()) {
+            Ok(occurred_on) => self.input(Input::Record(record, occurred_on)),
+            Err(error) => {
+                self.recorder.invalid.fetch_add(1, Ordering::Relaxed);
+                self.recorder.error(error.kind());
+                let message = format!("a record is not an event and is skipped: {error}");
+                self.log.write(LogRecord::new(Level::Warn, "invalid_message", message).at(&record).because(error));
+                self.input(Input::Invalid { source: &record.source, offset: record.offset });
+            }
+        }
+    }
+
+    fn rebalanced(&self, event: &'static str, what: &str, partitions: &[TopicPartition]) {
+        self.recorder.rebalances.fetch_add(1, Ordering::Relaxed);
+        let names: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+        let message = format!("rebalance: {what} {} partitions", partitions.len());
+        self.log.write(LogRecord::new(Level::Info, event, message).with("partitions", names));
+    }
+
+    /// Logs what the client goes on from by itself, without repeating itself.
+    fn trouble(&mut self, error: Error) {
+        self.recorder.error(error.kind());
+        let text = error.to_string();
+        let now = Instant::now();
+        if let Some((last, at)) = &self.last_trouble
+            && *last == text
+            && now.duration_since(*at) < REPEAT_INTERVAL
+        {
+            return;
+        }
+        let message = format!("the subscription has trouble: {text}");
+        self.log.write(LogRecord::new(Level::Warn, "subscription_error", message).because(error));
+        self.last_trouble = Some((text, now));
+    }
+
+    fn carry_out(&mut self) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.engine.advance(Instant::now(), &mut outputs);
+        for output in outputs.drain(..) {
+            let done = match output {
+                Output::Pause(partitions) => self.consumer.pause(&partitions),
+                Output::Resume(partitions) => self.consumer.resume(&partitions),
+                Output::RevokeReady(partitions) => self.consumer.unassign(&partitions),
+                Output::Failed(error) => Err(error),
+                output => {
+                    self.pass_on(output);
+                    Ok(())
+                }
+            };
+            if let Err(error) = done {
+                self.trouble(error);
+            }
+        }
+        self.outputs = outputs;
+    }
+
+    /// What does not concern the client.
+    fn pass_on(&mut self, output: Output) {
+        match output {
+            Output::Deliver(run) => self.sink.deliver(run),
+            Output::Recall { slot, epoch } => self.sink.stop(slot, epoch),
+            Output::Fenced { slot, epoch, source, unanswered } => {
+                self.sink.stop(slot, epoch);
+                let message = format!("{unanswered} handlers of {source} outlived its hand-over; the events come again");
+                self.log.write(LogRecord::new(Level::Warn, "handlers_outlived_revoke", message));
+            }
+            Output::Commit { id, offsets } => self.committer.commit(Commit { id, offsets }),
+            Output::Drained { handled, abandoned } => {
+                *lock(&self.shared.report) = (handled, abandoned);
+                self.drained = true;
+            }
+            Output::Pause(_) | Output::Resume(_) | Output::RevokeReady(_) | Output::Failed(_) => (),
+        }
+    }
+
+    /// Tells the client a changed set of topics, when it is due and no partition is being handed over.
+    fn apply_topics(&mut self) {
+        if self.engine.is_revoking() || self.due.is_none_or(|due| Instant::now() < due) {
+            return;
+        }
+        self.due = None;
+        let wanted = lock(&self.shared.wanted).clone();
+        let result = if wanted == self.applied { Ok(()) } else { self.consumer.subscribe(&wanted) };
+        if result.is_ok() {
+            self.applied = wanted;
+            let applied = std::mem::take(&mut self.applied);
+            self.input(Input::Topics(&applied));
+            self.applied = applied;
+        }
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(result.clone());
+        }
+    }
+
+    fn publish_numbers(&mut self) {
+        let stats = self.engine.stats();
+        let recorder = &self.recorder;
+        recorder.handled.store(stats.counters.handled, Ordering::Relaxed);
+        recorder.handler_failed.store(stats.counters.failed, Ordering::Relaxed);
+        recorder.handled_after_revoke.store(stats.counters.handled_after_revoke, Ordering::Relaxed);
+        recorder.consume_in_flight.store(stats.in_flight as u64, Ordering::Relaxed);
+        recorder.consume_in_flight_bytes.store(stats.bytes as u64, Ordering::Relaxed);
+        recorder.paused_partitions.store(stats.paused as u64, Ordering::Relaxed);
+        let now = Instant::now();
+        if now.duration_since(self.positions_at) >= POSITIONS_INTERVAL {
+            self.positions_at = now;
+            let positions = self.engine.partitions().filter_map(|one| Some((one.source.clone(), one.watermark?)));
+            *lock(&self.shared.positions) = positions.collect();
+        }
+    }
+}
