@@ -10,6 +10,8 @@ mod event;
 pub mod frame;
 mod iso;
 mod log;
+#[cfg(feature = "embedded")]
+mod memory;
 mod transport;
 
 pub use codec::Envelope;
@@ -17,6 +19,8 @@ pub use config::{Compression, Config, Sasl, SaslMechanism, Ssl};
 pub use error::{Error, ErrorKind, PublishOutcome, Result};
 pub use event::{Delivery, Event, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic, TopicPartition};
 pub use log::{Level, Log, LogRecord, Observer};
+#[cfg(feature = "embedded")]
+pub use memory::{MemoryBroker, MemoryTransport};
 pub use transport::{
     Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, GroupOffsets, RecordSink,
     Token, Transport,

@@ -1,0 +1,266 @@
+//! A member of a group that reads the broker's memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::bell::{Bell, Bells, Wake};
+use super::cluster::{Cluster, State, check_name};
+use super::connectivity;
+use super::group::{Group, Partitions, left};
+use super::member::MemberId;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Record, TopicPartition};
+use crate::transport::{Connectivity, Consumer, ConsumerEvent, GroupOffsets};
+
+/// Records of one partition taken per look, so that no partition starves the others.
+const FETCH_RECORDS: usize = 64;
+
+pub(super) struct MemoryConsumer {
+    seat: Arc<Seat>,
+    bell: Arc<Bell>,
+    positions: BTreeMap<TopicPartition, Position>,
+    ready: VecDeque<Arc<Record>>,
+    /// The last look brought something, so the next one may too.
+    more: bool,
+    auto_create_topics: bool,
+}
+
+/// The member's place in its group.
+struct Seat {
+    cluster: Arc<Cluster>,
+    group: Arc<str>,
+    id: MemberId,
+}
+
+struct Position {
+    /// Behind the last record handed out.
+    next: i64,
+    paused: bool,
+    revoked: bool,
+}
+
+impl Seat {
+    /// Does something in the group, with the partitions that it subscribes to.
+    fn change<R>(&self, change: impl FnOnce(&mut Group, &Partitions, &mut Bells) -> Result<R>) -> Result<R> {
+        self.cluster.change(|state, bells| {
+            let (group, partitions) = state.existing_group(&self.group).ok_or_else(left)?;
+            change(group, &partitions, bells)
+        })
+    }
+}
+
+impl MemoryConsumer {
+    pub(super) fn join(cluster: Arc<Cluster>, group: &str, auto_create_topics: bool, wake: Wake) -> Result<Self> {
+        let bell = Bell::new(wake);
+        let group: Arc<str> = group.into();
+        let id = cluster.change(|state, _| {
+            let id = state.next_member();
+            state.group_mut(&group)?.0.join(id, bell.clone());
+            Ok(id)
+        })?;
+        let seat = Arc::new(Seat { cluster, group, id });
+        let (positions, ready) = (BTreeMap::new(), VecDeque::new());
+        Ok(MemoryConsumer { seat, bell, positions, ready, more: false, auto_create_topics })
+    }
+
+    fn next_event(&mut self) -> Option<ConsumerEvent> {
+        let id = self.seat.id;
+        let event = self.seat.change(|group, partitions, bells| Ok(group.next_event(id, partitions, bells))).ok()??;
+        match &event {
+            ConsumerEvent::Revoked(partitions) => {
+                for partition in partitions {
+                    if let Some(position) = self.positions.get_mut(partition) {
+                        position.revoked = true;
+                    }
+                }
+                self.forget_prefetched(partitions);
+            }
+            ConsumerEvent::Lost(partitions) => self.forget(partitions),
+            ConsumerEvent::Fatal(_) => {
+                self.positions.clear();
+                self.ready.clear();
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// Takes what lies behind the positions. What the broker has trimmed before it was read is told.
+    fn fetch(&mut self) -> Option<ConsumerEvent> {
+        let MemoryConsumer { seat, positions, ready, .. } = self;
+        let trimmed = seat.cluster.read(|state| {
+            for (source, position) in positions.iter_mut().filter(|(_, position)| position.is_fetched()) {
+                let Some(partition) = state.partition(&source.topic, source.partition) else { continue };
+                let from = position.next;
+                if !(partition.start()..=partition.end()).contains(&from) {
+                    position.next = partition.start();
+                    return Some((source.clone(), from, position.next));
+                }
+                ready.extend(partition.read(from, FETCH_RECORDS).cloned());
+            }
+            None
+        });
+        self.more = !self.ready.is_empty() || trimmed.is_some();
+        trimmed.map(|(source, from, to)| {
+            let why = "the position is outside what the broker keeps; consuming goes on at the oldest record";
+            ConsumerEvent::Failed(
+                Error::new(ErrorKind::Rejected, why)
+                    .with("topic", &source.topic)
+                    .with("partition", source.partition)
+                    .with("offset", from)
+                    .with("earliest", to)
+                    .hint("consume faster than the topic is trimmed"),
+            )
+        })
+    }
+
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.positions.remove(partition);
+        }
+        self.forget_prefetched(partitions);
+    }
+
+    fn forget_prefetched(&mut self, partitions: &[TopicPartition]) {
+        self.ready.retain(|record| !partitions.contains(&record.source));
+    }
+
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
+        if let Some(stranger) = partitions.iter().find(|partition| !self.positions.contains_key(partition)) {
+            return Err(Error::new(ErrorKind::IllegalState, "a partition is not assigned to this consumer")
+                .with("topic", &stranger.topic)
+                .with("partition", stranger.partition)
+                .hint("pause and resume only what is assigned"));
+        }
+        for partition in partitions {
+            if let Some(position) = self.positions.get_mut(partition) {
+                position.paused = paused;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Position {
+    fn is_fetched(&self) -> bool {
+        !self.paused && !self.revoked
+    }
+}
+
+impl Consumer for MemoryConsumer {
+    fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()> {
+        topics.iter().try_for_each(|topic| check_name(topic))?;
+        let Seat { cluster, group, id } = &*self.seat;
+        cluster.change(|state, bells| {
+            if self.auto_create_topics {
+                topics.iter().try_for_each(|topic| state.partitions(topic, true, bells).map(drop))?;
+            }
+            state.subscribe(group, *id, topics.iter().cloned().collect::<BTreeSet<_>>(), bells)
+        })
+    }
+
+    fn poll(&mut self) -> Option<ConsumerEvent> {
+        if !self.seat.cluster.is_reachable() {
+            return None;
+        }
+        if self.bell.take_events()
+            && let Some(event) = self.next_event()
+        {
+            return Some(event);
+        }
+        if self.ready.is_empty()
+            && (self.bell.take_records() || self.more)
+            && let Some(event) = self.fetch()
+        {
+            return Some(event);
+        }
+        let record = self.ready.pop_front()?;
+        if let Some(position) = self.positions.get_mut(&record.source) {
+            position.next = record.offset + 1;
+        }
+        Some(ConsumerEvent::Record(Record::clone(&record)))
+    }
+
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let Seat { cluster, group, id } = &*self.seat;
+        let starts = cluster.change(|state, bells| {
+            state.existing_group(group).ok_or_else(left)?.0.assign(*id, partitions, bells)?;
+            Ok(partitions.iter().map(|partition| start(state, group, partition)).collect::<Vec<_>>())
+        })?;
+        for (partition, next) in partitions.iter().zip(starts) {
+            self.positions.insert(partition.clone(), Position { next, paused: false, revoked: false });
+        }
+        self.forget_prefetched(partitions);
+        self.more = true;
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let id = self.seat.id;
+        self.seat.change(|group, _, bells| group.unassign(id, partitions, bells))?;
+        self.forget(partitions);
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, true)?;
+        self.forget_prefetched(partitions);
+        Ok(())
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.set_paused(partitions, false)?;
+        self.more = true;
+        Ok(())
+    }
+
+    fn offsets(&self) -> Arc<dyn GroupOffsets> {
+        self.seat.clone()
+    }
+
+    fn close(self: Box<Self>) {
+        drop(self);
+    }
+}
+
+/// Behind the last committed record, or the oldest one kept.
+fn start(state: &State, group: &str, partition: &TopicPartition) -> i64 {
+    let committed = state.group(group).and_then(|group| group.committed(partition));
+    committed.unwrap_or_else(|| {
+        state.partition(&partition.topic, partition.partition).map_or(0, |partition| partition.start())
+    })
+}
+
+impl Drop for MemoryConsumer {
+    fn drop(&mut self) {
+        let Seat { cluster, group, id } = &*self.seat;
+        cluster.change(|state, bells| state.leave(group, *id, bells));
+    }
+}
+
+impl GroupOffsets for Seat {
+    fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        if !self.cluster.is_reachable() {
+            return Err(self.cluster.unavailable());
+        }
+        if let Some(error) = self.cluster.change(|state, _| state.faults.take_commit()) {
+            return Err(error);
+        }
+        self.change(|group, _, _| group.commit(self.id, offsets))
+    }
+
+    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
+        self.cluster.read(|state| {
+            let held = state.group(&self.group).map(|group| group.holdings(self.id)).unwrap_or_default();
+            let end = |source: TopicPartition| {
+                let end = state.partition(&source.topic, source.partition)?.end();
+                Some((source, end))
+            };
+            held.into_iter().filter_map(end).collect()
+        })
+    }
+
+    fn connectivity(&self) -> Connectivity {
+        connectivity(&self.cluster)
+    }
+}
