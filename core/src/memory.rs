@@ -76,35 +76,8 @@ struct Settings {
 }
 
 impl MemoryTransport {
-    /// Whether the addresses name a broker in memory.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] when they mix one with others, or when its name is missing.
-    pub fn serves(brokers: &[String]) -> Result<bool> {
-        let refused = |why, hint: &'static str| {
-            Err(Error::new(ErrorKind::Config, why)
-                .with("option", "brokers")
-                .with("value", brokers.join(","))
-                .hint(hint))
-        };
-        match brokers.iter().filter(|address| address.starts_with(SCHEME)).count() {
-            0 => Ok(false),
-            _ if brokers.len() > 1 => refused("an in-memory broker stands alone", "give one address, memory:NAME"),
-            _ if brokers[0].len() == SCHEME.len() => refused("the in-memory broker has no name", "write memory:NAME"),
-            _ => Ok(true),
-        }
-    }
-
-    /// A client of the broker that the configuration names.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] when its addresses do not name a broker in memory.
-    pub fn new(config: &Config) -> Result<Self> {
-        if !MemoryTransport::serves(&config.brokers)? {
-            return Err(Error::new(ErrorKind::Config, "the addresses do not name an in-memory broker")
-                .with("option", "brokers")
-                .hint("write memory:NAME"));
-        }
+    /// A client of the broker of that name, which may be written with or without `memory:`.
+    pub fn new(config: &Config, name: &str) -> Self {
         let settings = Settings {
             group_id: config.group_id.clone(),
             auto_create_topics: config.auto_create_topics,
@@ -113,7 +86,7 @@ impl MemoryTransport {
             queue_bytes: config.publish_max_in_flight_bytes,
             message_max_bytes: config.message_max_bytes,
         };
-        Ok(MemoryTransport::with(Cluster::open(&config.brokers[0][SCHEME.len()..]), settings))
+        MemoryTransport::with(Cluster::open(bare(name)), settings)
     }
 
     fn with(cluster: Arc<Cluster>, settings: Settings) -> Self {
@@ -281,6 +254,11 @@ impl fmt::Debug for MemoryTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MemoryTransport({SCHEME}{})", self.cluster.name)
     }
+}
+
+/// The broker's name without its scheme.
+fn bare(name: &str) -> &str {
+    name.strip_prefix(SCHEME).unwrap_or(name)
 }
 
 fn connectivity(cluster: &Cluster) -> Connectivity {

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::SCHEME;
 use super::cluster::Cluster;
 use super::group::Group;
+use super::{SCHEME, bare};
 use crate::error::{Error, Result};
 use crate::event::TopicPartition;
 
@@ -26,9 +26,9 @@ pub struct MemoryBroker {
 }
 
 impl MemoryBroker {
-    /// The broker of that name, the same for everyone in the process.
+    /// The broker of that name, with or without `memory:`, the same for everyone in the process.
     pub fn open(name: &str) -> Self {
-        MemoryBroker { cluster: Cluster::open(name) }
+        MemoryBroker { cluster: Cluster::open(bare(name)) }
     }
 
     /// What to write into `brokers`.
