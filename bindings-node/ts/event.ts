@@ -1,3 +1,6 @@
+import { types } from 'node:util';
+import { ArgumentError } from './error';
+
 /** What every payload carries. */
 export interface BaseEventPayload {
   eventType: string;
@@ -41,4 +44,146 @@ export interface IEventBus<T extends BaseEventPayload = BaseEventPayload> {
   subscribe(eventType: string, handler: IEventHandler<T>): Promise<void>;
   /** Removes a handler; removing one that is not subscribed does nothing. */
   unsubscribe(eventType: string, handler: IEventHandler<T>): Promise<void>;
+}
+
+const TOPIC_NAME = /^[A-Za-z0-9._-]{1,249}$/;
+// With the u flag a pair is one character, so only a surrogate without its partner matches.
+const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/**
+ * Whether Kafka accepts it as a topic name: 1 to 249 of `A-Z a-z 0-9 . _ -`, but not `.` or `..`.
+ *
+ * @internal
+ */
+export function isTopicName(name: string): boolean {
+  return TOPIC_NAME.test(name) && name !== '.' && name !== '..';
+}
+
+/**
+ * Whether an object was written as a literal (or parsed, or cloned), rather than made by a class.
+ * Realms do not matter: an object of a `vm` context or of another test environment is plain too.
+ *
+ * @internal
+ */
+export function isPlainObject(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return (
+    prototype === Object.prototype ||
+    prototype === null ||
+    (Object.getPrototypeOf(prototype) === null && !Array.isArray(value))
+  );
+}
+
+/**
+ * Refuses what cannot be published, before anything is sent. The payload is judged when it is
+ * written, by `serializeEvent`.
+ *
+ * @throws {@link ArgumentError} naming the field, what it holds and what it must hold
+ * @internal
+ */
+export function validateEvent(event: IDomainEvent): void {
+  if (typeof event !== 'object' || event === null) {
+    throw new ArgumentError(`an event must be an object, got ${nameValue(event)}`);
+  }
+  const { eventId, eventType, aggregateId, occurredOn, version } = event;
+  requireText(
+    event,
+    'eventId',
+    eventId,
+    'give every event an id of its own, e.g. crypto.randomUUID()',
+  );
+  requireText(
+    event,
+    'eventType',
+    eventType,
+    'name the event, e.g. "order.placed"; it is the Kafka topic',
+  );
+  requireText(
+    event,
+    'aggregateId',
+    aggregateId,
+    'it is the record key that keeps the order per aggregate',
+  );
+  if (!isTopicName(eventType)) {
+    throw invalidField(
+      event,
+      'eventType',
+      'a legal Kafka topic name',
+      eventType,
+      'use 1 to 249 of the characters A-Z a-z 0-9 . _ - and not "." or ".."',
+    );
+  }
+  if (!types.isDate(occurredOn) || Number.isNaN(occurredOn.getTime())) {
+    throw invalidField(
+      event,
+      'occurredOn',
+      'a valid Date',
+      occurredOn,
+      'pass a Date, e.g. new Date()',
+    );
+  }
+  if (!Number.isSafeInteger(version)) {
+    throw invalidField(
+      event,
+      'version',
+      'an integer',
+      version,
+      'pass the version of the aggregate, e.g. 1',
+    );
+  }
+}
+
+type Field = 'eventId' | 'eventType' | 'aggregateId' | 'occurredOn' | 'version';
+
+function requireText(event: IDomainEvent, field: Field, value: unknown, hint: string): void {
+  if (typeof value !== 'string' || value === '') {
+    throw invalidField(event, field, 'a non-empty string', value, hint);
+  }
+  if (LONE_SURROGATE.test(value)) {
+    const reason =
+      'UTF-8 has no form for a surrogate without its partner; do not cut strings inside a character';
+    throw invalidField(event, field, 'well-formed text', value, reason);
+  }
+}
+
+function invalidField(
+  event: IDomainEvent,
+  field: Field,
+  wanted: string,
+  value: unknown,
+  hint: string,
+): ArgumentError {
+  const context: Record<string, string> = { field };
+  for (const name of ['eventId', 'eventType'] as const) {
+    if (name !== field && typeof event[name] === 'string') context[name] = event[name];
+  }
+  const which = context['eventId'] ? ` of event ${nameValue(context['eventId'])}` : ' of the event';
+  const message = `${field}${which} must be ${wanted}, got ${nameValue(value)}`;
+  return new ArgumentError(message, { hint, context, outcome: 'not_sent' });
+}
+
+/**
+ * A value as an error message shows it: enough to recognise it, never an object's content.
+ *
+ * @internal
+ */
+export function nameValue(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
+    case 'bigint':
+      return `${value}n`;
+    case 'function':
+      return 'a function';
+    case 'object': {
+      if (value === null) return 'null';
+      if (types.isDate(value)) return 'an invalid Date';
+      if (Array.isArray(value)) return 'an array';
+      const maker: unknown = (value as { constructor?: unknown }).constructor;
+      const name = typeof maker === 'function' ? maker.name : '';
+      return name === '' || name === 'Object' ? 'an object' : `an instance of ${name}`;
+    }
+    default:
+      return String(value);
+  }
 }

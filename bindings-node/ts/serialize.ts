@@ -1,0 +1,235 @@
+import { CodecError } from './error';
+import { type BaseEventPayload, type IDomainEvent, isPlainObject, nameValue } from './event';
+
+/**
+ * An event as it goes on the wire, format `compat`.
+ *
+ * @internal
+ */
+export interface SerializedEvent {
+  /** The record key: the aggregate's id. */
+  readonly key: string;
+  /** The record value: JSON. */
+  readonly value: string;
+  /** Header `eventId`. */
+  readonly eventId: string;
+  /** Header `version`, decimal. */
+  readonly version: string;
+  /** Header `timestamp`: `occurredOn` in ISO 8601. */
+  readonly timestamp: string;
+}
+
+// JSON.stringify calls a Date's toJSON through the slow path, which costs more than the rest of a
+// small event. Dates that would be written in the built-in way are therefore replaced beforehand, in
+// copies of the event and of its payload, by a string that is remembered per millisecond. Everything
+// else is left to JSON.stringify itself, so the bytes are its bytes.
+const {
+  getTime,
+  toISOString,
+  toJSON,
+  valueOf: toNumber,
+  [Symbol.toPrimitive]: toPrimitive,
+} = Date.prototype as Date & { [Symbol.toPrimitive]: unknown };
+
+// Applications do replace Date.prototype.toJSON. Replaced later, it differs from the one above.
+const builtIn = [toJSON, toISOString, toNumber, toPrimitive].every((method) =>
+  Function.prototype.toString.call(method).includes('[native code]'),
+);
+
+function isOrdinaryDate(value: object): value is Date {
+  const date = value as Date & { [Symbol.toPrimitive]: unknown };
+  return (
+    date.toJSON === toJSON &&
+    date.toISOString === toISOString &&
+    date.valueOf === toNumber &&
+    date[Symbol.toPrimitive] === toPrimitive &&
+    builtIn
+  );
+}
+
+const CACHE_MASK = 15;
+const cachedTimes = new Float64Array(CACHE_MASK + 1).fill(Number.NaN);
+const cachedTexts = new Array<string>(CACHE_MASK + 1).fill('');
+
+/** `date.toISOString()`; null for an invalid date, as JSON has it. */
+function isoOf(date: Date): string | null {
+  const time = getTime.call(date);
+  const slot = time & CACHE_MASK;
+  if (cachedTimes[slot] === time) return cachedTexts[slot] as string;
+  if (Number.isNaN(time)) return null;
+  const text = toISOString.call(date);
+  cachedTimes[slot] = time;
+  cachedTexts[slot] = text;
+  return text;
+}
+
+type Members = Record<string, unknown>;
+
+function replaceDates(copy: Members, from: Members): void {
+  for (const name in from) {
+    const member = from[name];
+    if (typeof member === 'object' && member !== null && isOrdinaryDate(member)) {
+      if (Object.hasOwn(copy, name)) copy[name] = isoOf(member);
+    }
+  }
+}
+
+function hasDate(members: Members): boolean {
+  for (const name in members) {
+    const member = members[name];
+    if (typeof member === 'object' && member !== null && isOrdinaryDate(member)) return true;
+  }
+  return false;
+}
+
+/** A payload with its dates replaced; the payload itself where it has none or is no ordinary object. */
+function payloadToWrite(payload: unknown): unknown {
+  if (typeof payload !== 'object' || payload === null) return payload;
+  // An object without prototype may be a JSON.rawJSON, whose copy would not be one.
+  if (Object.getPrototypeOf(payload) !== Object.prototype) return payload;
+  if (typeof (payload as { toJSON?: unknown }).toJSON === 'function') return payload;
+  if (!hasDate(payload as Members)) return payload;
+  const copy: Members = { ...payload };
+  replaceDates(copy, copy);
+  return copy;
+}
+
+function stringify(event: IDomainEvent): string {
+  // JSON.stringify calls toJSON with the event itself, so it must not get a copy.
+  if (typeof (event as { toJSON?: unknown }).toJSON === 'function') return JSON.stringify(event);
+  let copy: Members;
+  if (isPlainObject(event)) {
+    copy = { ...event };
+  } else {
+    // A class keeps its fields behind getters and carries services: only the event is written.
+    const { eventId, eventType, occurredOn, aggregateId, version, payload } = event;
+    copy = { eventId, eventType, occurredOn, aggregateId, version, payload };
+  }
+  replaceDates(copy, copy);
+  if (Object.hasOwn(copy, 'payload')) copy['payload'] = payloadToWrite(copy['payload']);
+  return JSON.stringify(copy);
+}
+
+/**
+ * Writes an event that `validateEvent` accepted.
+ *
+ * A plain object is written whole, with the bytes of `JSON.stringify(event)`. Of a class instance the
+ * six fields of {@link IDomainEvent} are written, in the order in which they are declared there,
+ * unless it has a `toJSON`, which then decides.
+ *
+ * @throws {@link CodecError} when JSON cannot hold it: a BigInt, a cycle, a getter or `toJSON` that throws
+ * @internal
+ */
+export function serializeEvent(event: IDomainEvent): SerializedEvent {
+  const { aggregateId, eventId, occurredOn, version } = event;
+  let value: string | undefined;
+  try {
+    value = stringify(event);
+  } catch (cause) {
+    throw unwritable(event, cause instanceof Error ? cause.message : nameValue(cause), cause);
+  }
+  if (value === undefined)
+    throw unwritable(event, 'its toJSON() returned nothing that JSON can hold');
+  return {
+    key: aggregateId,
+    value,
+    eventId,
+    version: String(version),
+    timestamp: isoOf(occurredOn) as string,
+  };
+}
+
+function unwritable(
+  { eventId, eventType }: IDomainEvent,
+  reason: string,
+  cause?: unknown,
+): CodecError {
+  // The engine's text draws the whole path of a cycle; its first line says what it is.
+  const [why] = reason.split('\n');
+  return new CodecError(`event ${nameValue(eventId)} cannot be written as JSON: ${why}`, {
+    topic: eventType,
+    outcome: 'not_sent',
+    context: { eventId, eventType },
+    hint: 'keep the payload to what JSON holds: no BigInt (use a string), no reference back to itself',
+    cause,
+  });
+}
+
+const ISO_DATE = /^[+-]?\d{4,6}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
+
+function dateOf(value: unknown): Date | undefined {
+  if (typeof value !== 'string' || !ISO_DATE.test(value)) return undefined;
+  const date = new Date(value);
+  return Number.isNaN(getTime.call(date)) ? undefined : date;
+}
+
+/** The form that `JSON.stringify` gave to instances of the `DomainEvent` class, whose fields it did not see. */
+interface InstanceShape {
+  readonly _props: Members;
+  readonly cryptoService?: unknown;
+}
+
+function isInstanceShape(value: Members): value is Members & InstanceShape {
+  const { _props: props } = value;
+  if (typeof props !== 'object' || props === null) return false;
+  // A plain event may well have a field of that name beside its own fields.
+  return FIELDS.some((field) => value[field] === undefined);
+}
+
+const FIELDS = ['eventId', 'eventType', 'occurredOn', 'aggregateId', 'version', 'payload'] as const;
+
+function fromInstanceShape({ _props, cryptoService, ...own }: Members & InstanceShape): Members {
+  const event: Members = {};
+  for (const field of FIELDS) event[field] = own[field] ?? _props[field];
+  return { ...own, ...event };
+}
+
+/**
+ * Makes an event of parsed JSON: `occurredOn` and `payload.timestamp` become dates, nothing else is
+ * changed. Fields beyond those of {@link IDomainEvent} are kept. Instances of the `DomainEvent` class
+ * as `JSON.stringify` wrote them, with their fields below `_props`, are read as well; `_props` and
+ * `cryptoService` are not handed on.
+ *
+ * The parsed object itself is completed and returned where its form allows it.
+ *
+ * @param parsed - what `JSON.parse` returned
+ * @param occurredOnMs - `occurredOn` in milliseconds, where it has been parsed already
+ * @throws {@link CodecError} when it is not an event
+ * @internal
+ */
+export function reviveEvent<T extends BaseEventPayload = BaseEventPayload>(
+  parsed: unknown,
+  occurredOnMs?: number,
+): IDomainEvent<T> {
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw unreadable(`it is ${nameValue(parsed)}`);
+  }
+  let event = parsed as Members;
+  if (isInstanceShape(event)) event = fromInstanceShape(event);
+  for (const field of ['eventId', 'eventType', 'aggregateId'] as const) {
+    if (typeof event[field] !== 'string') {
+      throw unreadable(`${field} is ${nameValue(event[field])} instead of a string`);
+    }
+  }
+  if (!Number.isSafeInteger(event['version'])) {
+    throw unreadable(`version is ${nameValue(event['version'])} instead of an integer`);
+  }
+  const occurredOn =
+    occurredOnMs === undefined ? dateOf(event['occurredOn']) : new Date(occurredOnMs);
+  if (occurredOn === undefined) {
+    throw unreadable(`occurredOn is ${nameValue(event['occurredOn'])} instead of an ISO 8601 date`);
+  }
+  event['occurredOn'] = occurredOn;
+  const { payload } = event;
+  if (typeof payload === 'object' && payload !== null) {
+    const timestamp = dateOf((payload as Members)['timestamp']);
+    if (timestamp !== undefined) (payload as Members)['timestamp'] = timestamp;
+  }
+  return event as unknown as IDomainEvent<T>;
+}
+
+function unreadable(reason: string): CodecError {
+  return new CodecError(`the record holds no event: ${reason}`, {
+    hint: 'find out who writes to this topic; an event is a JSON object with eventId, eventType, occurredOn, aggregateId, version and payload',
+  });
+}
