@@ -74,7 +74,9 @@ describe.each(Object.entries(schemas))(
     it('names no path for an issue of the payload as a whole', () => {
       const event = orderPlaced({ payload: null as never });
       const error = thrownBy(() => validator.validateOrThrow(event)) as Error;
-      expect(error.message).toMatch(/\): (Invalid input: expected|Expected) object, received null$/);
+      expect(error.message).toMatch(
+        /\): (Invalid input: expected|Expected) object, received null$/,
+      );
     });
 
     it('accepts every event whose type has no schema', () => {

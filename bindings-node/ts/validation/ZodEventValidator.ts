@@ -1,7 +1,15 @@
-// biome-ignore lint/suspicious/noTsIgnore: an error is expected only where zod is not installed
-// @ts-ignore zod is an optional peer; without it these types are any and nothing else changes
-import type { ZodError, ZodType } from 'zod';
 import type { BaseEventPayload, IDomainEvent } from '../event';
+
+// zod is an optional peer. Where it is not installed, the declarations must compile all the same: the
+// two types are any then. Only a doc comment survives into the declaration file.
+
+// biome-ignore lint/suspicious/noTsIgnore: an error is expected only where zod is missing
+/** @ts-ignore */
+type ZodError = import('zod').ZodError;
+
+// biome-ignore lint/suspicious/noTsIgnore: an error is expected only where zod is missing
+/** @ts-ignore */
+type ZodType = import('zod').ZodType;
 
 /** Why the payload of an event does not satisfy the schema of its type. */
 export interface EventValidationError {
