@@ -28,7 +28,7 @@
 //!
 //! # Delivery batch
 //!
-//! Two runs: bytes, and an index of [`COLUMNS`] i32 for each delivery (see [`column`]). A 64-bit number takes two
+//! Two runs: bytes, and an index of [`COLUMNS`] i32 for each delivery (see [`mod@column`]). A 64-bit number takes two
 //! columns: its lower half, to be read as unsigned, then its upper half.
 //!
 //! | column | name | meaning |

@@ -15,7 +15,7 @@ mod memory;
 mod transport;
 
 pub use codec::Envelope;
-pub use config::{Compression, Config, Sasl, SaslMechanism, Ssl};
+pub use config::{Compression, Config, ConfigOption, OPTIONS, OptionType, Sasl, SaslMechanism, Ssl};
 pub use error::{Error, ErrorKind, PublishOutcome, Result};
 pub use event::{Delivery, Event, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic, TopicPartition};
 pub use log::{Level, Log, LogRecord, Observer};

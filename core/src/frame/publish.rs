@@ -136,7 +136,7 @@ impl<'a> Frame<'a> {
         let (headers, rest) = take(rest, i32_at(20)).ok_or("its headersLen is beyond the frame")?;
         let headers = headers.ok_or("its headersLen is negative")?;
         let (value, padding) = take(rest, i32_at(24)).ok_or("its valueLen is beyond the frame or below -1")?;
-        if total % 8 != 0 || padding.len() > 7 {
+        if !total.is_multiple_of(8) || padding.len() > 7 {
             return Err("its length is not that of its parts rounded up to a multiple of 8");
         }
         let (event_id_len, version_len) = (usize::from(u16_at(28)), usize::from(u16_at(30)));
