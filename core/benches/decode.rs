@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use event_bus::{Envelope, HeadersBuf, Record, TopicPartition};
 
-const ROUNDS: usize = 15;
-const CALLS: u32 = 100_000;
+const ROUNDS: usize = 300;
+const CALLS: u32 = 5_000;
 
 fn main() {
     let filler = "x".repeat(61);
@@ -27,6 +27,12 @@ fn main() {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    let line = format!("decode, {} bytes: {:.0} ns (median of {ROUNDS})\n", value.len(), times[ROUNDS / 2]);
+    // The fastest round is the one that no other process interrupted.
+    let line = format!(
+        "decode, {} bytes: {:.0} ns (fastest of {ROUNDS} rounds), {:.0} ns (median)\n",
+        value.len(),
+        times[0],
+        times[ROUNDS / 2]
+    );
     std::io::stdout().write_all(line.as_bytes()).expect("stdout is open");
 }
