@@ -58,6 +58,13 @@ describe('BaseEventBus', () => {
     await expect(rejection).rejects.toMatchObject({ code: 'EVBUS_CLOSED', outcome: 'not_sent' });
   });
 
+  it('disconnects at the end of its scope', async () => {
+    const bus = new OpenBus();
+    await bus.connect();
+    await bus[Symbol.asyncDispose]();
+    expect(bus.isConnected).toBe(false);
+  });
+
   it('keeps each handler once per type, and no type without handlers', async () => {
     const bus = new OpenBus();
     const [first, second] = [handler(), handler()];

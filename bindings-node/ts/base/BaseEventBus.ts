@@ -8,6 +8,14 @@ import {
   nameValue,
 } from '../event';
 
+declare global {
+  // Node has it since 18.18. Declared here as lib.esnext.disposable declares it, so that programs
+  // compile without that library, and with it.
+  interface SymbolConstructor {
+    readonly asyncDispose: unique symbol;
+  }
+}
+
 /**
  * What every event bus shares: the connected state and the handlers by event type.
  *
@@ -40,6 +48,11 @@ export abstract class BaseEventBus<T extends BaseEventPayload = BaseEventPayload
 
   /** Ends it. Does nothing when it is not connected. */
   abstract disconnect(): Promise<unknown>;
+
+  /** Disconnects at the end of the scope of `await using bus = …`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.disconnect();
+  }
 
   abstract publish(event: IDomainEvent<T>): Promise<void>;
 
