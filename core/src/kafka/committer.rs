@@ -1,0 +1,83 @@
+//! Offsets of the group, for the threads beside the one that polls.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use super::context::Context;
+use super::errors;
+use super::ffi::{Client, Kind, Partitions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::TopicPartition;
+use crate::transport::{Connectivity, GroupOffsets};
+
+/// Commits and watermarks; does not keep the client alive.
+pub(super) struct KafkaOffsets {
+    client: Weak<Client>,
+    context: Arc<Context>,
+    assigned: Mutex<Vec<TopicPartition>>,
+    closed: AtomicBool,
+}
+
+impl KafkaOffsets {
+    pub(super) fn new(client: &Arc<Client>, context: Arc<Context>) -> KafkaOffsets {
+        let client = Arc::downgrade(client);
+        KafkaOffsets { client, context, assigned: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    fn partitions(&self) -> MutexGuard<'_, Vec<TopicPartition>> {
+        self.assigned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub(super) fn assigned(&self, partitions: &[TopicPartition]) {
+        self.partitions().extend_from_slice(partitions);
+    }
+
+    pub(super) fn unassigned(&self, partitions: &[TopicPartition]) {
+        self.partitions().retain(|partition| !partitions.contains(partition));
+    }
+
+    /// Lets a commit that waits for its answer return.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.partitions().clear();
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the consumer was closed before the coordinator answered the commit")
+}
+
+impl GroupOffsets for KafkaOffsets {
+    fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let client = self.client.upgrade().filter(|_| !self.closed.load(Ordering::Acquire)).ok_or_else(closed)?;
+        let failed = |failure| errors::error("the offsets were not committed", &failure);
+        let list = Partitions::with_offsets(offsets).map_err(failed)?;
+        let answers = client.new_queue();
+        client.commit(&list, &answers).map_err(failed)?;
+        loop {
+            if let Some(event) = answers.poll(Duration::from_millis(100))
+                && let Kind::Committed(result) = event.kind()
+            {
+                return result.map_err(failed);
+            }
+            if self.closed.load(Ordering::Acquire) {
+                return Err(closed());
+            }
+        }
+    }
+
+    fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
+        let Some(client) = self.client.upgrade() else { return Vec::new() };
+        let partitions = self.partitions();
+        let known = partitions.iter().filter_map(|entry| Some((entry.clone(), client.high_watermark(entry)?)));
+        known.collect()
+    }
+
+    fn connectivity(&self) -> Connectivity {
+        self.context.connectivity()
+    }
+}

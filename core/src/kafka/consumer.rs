@@ -1,0 +1,192 @@
+//! A member of a consumer group.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::committer::KafkaOffsets;
+use super::context::Context;
+use super::ffi::{Client, Failure, Kind, Partitions};
+use super::{errors, producer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{HeadersBuf, TopicPartition};
+use crate::transport::{Consumer, ConsumerEvent, GroupOffsets};
+
+/// A rebalance that librdkafka waits for an answer to.
+enum Unanswered {
+    Assigned(Vec<TopicPartition>),
+    Revoked(Vec<TopicPartition>),
+}
+
+pub(super) struct KafkaConsumer {
+    client: Arc<Client>,
+    context: Arc<Context>,
+    offsets: Arc<KafkaOffsets>,
+    unanswered: Option<Unanswered>,
+    /// The name of a topic is shared by all of its records.
+    names: HashSet<Arc<str>>,
+    last_name: Option<Arc<str>>,
+    packed: HeadersBuf,
+}
+
+impl KafkaConsumer {
+    pub(super) fn new(client: Arc<Client>, context: Arc<Context>) -> KafkaConsumer {
+        let offsets = Arc::new(KafkaOffsets::new(&client, context.clone()));
+        KafkaConsumer {
+            client,
+            context,
+            offsets,
+            unanswered: None,
+            names: HashSet::new(),
+            last_name: None,
+            packed: HeadersBuf::new(),
+        }
+    }
+}
+
+fn intern(names: &mut HashSet<Arc<str>>, last: &mut Option<Arc<str>>, topic: &str) -> Arc<str> {
+    if let Some(name) = last.as_ref().filter(|name| ***name == *topic) {
+        return name.clone();
+    }
+    let name = match names.get(topic) {
+        Some(name) => name.clone(),
+        None => {
+            let name: Arc<str> = topic.into();
+            names.insert(name.clone());
+            name
+        }
+    };
+    *last = Some(name.clone());
+    name
+}
+
+fn state_error(what: &str, failure: &Failure) -> Error {
+    let error = errors::error(what, failure);
+    match error.kind() {
+        ErrorKind::IllegalState | ErrorKind::Fenced | ErrorKind::Closed => error,
+        _ => Error::new(ErrorKind::IllegalState, error.message().to_owned()).kafka(failure.code),
+    }
+}
+
+impl Consumer for KafkaConsumer {
+    fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()> {
+        self.client.subscribe(topics).map_err(|failure| {
+            let error = errors::error("the topics cannot be subscribed to", &failure);
+            error.with("topics", topics.join(", "))
+        })
+    }
+
+    fn poll(&mut self) -> Option<ConsumerEvent> {
+        // Statistics and logs are no events of the consumer, so they do not end the loop.
+        loop {
+            let event = self.client.poll(Duration::ZERO)?;
+            match event.kind() {
+                Kind::Messages(mut messages) => {
+                    let Some(message) = messages.next() else { continue };
+                    let name = intern(&mut self.names, &mut self.last_name, message.topic());
+                    if message.code() == 0 {
+                        return Some(ConsumerEvent::Record(message.to_record(name, &mut self.packed)));
+                    }
+                    let failure = Failure { code: message.code(), text: String::new() };
+                    let error = errors::error("a record could not be fetched", &failure).with("topic", name);
+                    return Some(ConsumerEvent::Failed(error.with("partition", message.partition())));
+                }
+                Kind::Assigned(partitions) => {
+                    self.unanswered = Some(Unanswered::Assigned(partitions.clone()));
+                    return Some(ConsumerEvent::Assigned(partitions));
+                }
+                Kind::Revoked(partitions) => {
+                    self.unanswered = Some(Unanswered::Revoked(partitions.clone()));
+                    return Some(if self.client.assignment_lost() {
+                        ConsumerEvent::Lost(partitions)
+                    } else {
+                        ConsumerEvent::Revoked(partitions)
+                    });
+                }
+                Kind::Error { failure, fatal: true } => {
+                    let error = producer::fatal_error(&failure);
+                    self.context.ended(error.clone());
+                    return Some(ConsumerEvent::Fatal(error));
+                }
+                Kind::Error { failure, fatal: false } => {
+                    if errors::is_about_connections(&failure) {
+                        self.context.failed(&failure);
+                    } else {
+                        let error = errors::error("the consumer reported a problem", &failure);
+                        return Some(ConsumerEvent::Failed(error));
+                    }
+                }
+                Kind::Statistics(json) => self.context.statistics(json),
+                Kind::Log { level, facility, text } => self.context.logged(level, facility, text),
+                _ => {}
+            }
+        }
+    }
+
+    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.unanswered = None;
+        let assigned = Partitions::of(partitions).and_then(|list| self.client.incremental_assign(&list));
+        assigned.map_err(|failure| state_error("the partitions cannot be assigned", &failure))?;
+        self.offsets.assigned(partitions);
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.unanswered = None;
+        // Gone for high watermarks even when the group has moved on already.
+        self.offsets.unassigned(partitions);
+        let unassigned = Partitions::of(partitions).and_then(|list| self.client.incremental_unassign(&list));
+        unassigned.map_err(|failure| state_error("the partitions cannot be handed over", &failure))
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let paused = Partitions::of(partitions).and_then(|list| self.client.pause(&list));
+        paused.map_err(|failure| state_error("the partitions cannot be paused", &failure))
+    }
+
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let resumed = Partitions::of(partitions).and_then(|list| self.client.resume(&list));
+        resumed.map_err(|failure| state_error("the partitions cannot be resumed", &failure))
+    }
+
+    fn offsets(&self) -> Arc<dyn GroupOffsets> {
+        self.offsets.clone()
+    }
+
+    fn close(self: Box<Self>) {
+        let KafkaConsumer { client, offsets, unanswered, .. } = *self;
+        offsets.close();
+        // librdkafka does not leave the group before every rebalance has its answer.
+        if let Some(rebalance) = unanswered {
+            answer(&client, rebalance);
+        }
+        let rest = client.new_queue();
+        // After a fatal error there is no group to leave, and releasing the client cleans up.
+        if client.close_consumer(&rest).is_ok() {
+            while !client.closed() {
+                let Some(event) = rest.poll(Duration::from_millis(100)) else { continue };
+                match event.kind() {
+                    Kind::Assigned(partitions) => answer(&client, Unanswered::Assigned(partitions)),
+                    Kind::Revoked(partitions) => answer(&client, Unanswered::Revoked(partitions)),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn answer(client: &Client, rebalance: Unanswered) {
+    let answered = match rebalance {
+        Unanswered::Assigned(partitions) => {
+            Partitions::of(&partitions).and_then(|list| client.incremental_assign(&list))
+        }
+        Unanswered::Revoked(partitions) => {
+            Partitions::of(&partitions).and_then(|list| client.incremental_unassign(&list))
+        }
+    };
+    if answered.is_err() {
+        // Refused because the assignment changed meanwhile; giving up everything is always accepted, and a failure
+        // of that means that nothing is left to give up.
+        let _ = client.unassign_all();
+    }
+}

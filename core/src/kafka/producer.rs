@@ -1,0 +1,98 @@
+//! Publishing: records in, completions out.
+
+use std::time::Duration;
+
+use rdkafka_sys::types::RDKafkaRespErr as Code;
+
+use super::ffi::{Client, Failure, Kind, Message};
+use super::{KafkaTransport, errors};
+use crate::error::{Error, ErrorKind, PublishOutcome, Result};
+use crate::event::OutgoingRecord;
+use crate::transport::{Completion, CompletionSink, Enqueued, Token};
+
+/// Runs on: any.
+pub(super) fn send(transport: &KafkaTransport, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued> {
+    let not_sent = |error: Error| error.with("topic", &record.topic.name).outcome(PublishOutcome::NotSent);
+    let sent = transport
+        .with_client(|client| client.produce(record, token.0).map_err(|failure| (client.fatal_error(), failure)));
+    match sent.map_err(not_sent)? {
+        Ok(()) => Ok(Enqueued::Yes),
+        Err((_, failure)) if failure.code == Code::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32 => Ok(Enqueued::QueueFull),
+        Err((Some(fatal), _)) => Err(not_sent(fatal_error(&fatal))),
+        Err((None, failure)) => {
+            let error = errors::publish(&record.topic.name, &failure, PublishOutcome::NotSent);
+            Err(if error.kind() == ErrorKind::TooLarge {
+                error.with("bytes", record.size()).with("messageMaxBytes", transport.config.message_max_bytes)
+            } else {
+                error
+            })
+        }
+    }
+}
+
+/// The error that ended a client: fatal whatever its number usually means.
+pub(super) fn fatal_error(failure: &Failure) -> Error {
+    let error = errors::error("the Kafka client gave up for good", failure);
+    if error.is_fatal() {
+        return error;
+    }
+    Error::new(ErrorKind::Internal, error.message().to_owned())
+        .kafka(failure.code)
+        .hint("disconnect and connect again; if it comes back, report it with the client's log")
+}
+
+/// Runs on: delivery thread.
+pub(super) fn poll(transport: &KafkaTransport, wait: Duration, sink: &dyn CompletionSink) {
+    let held = std::mem::take(&mut *transport.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    if !held.is_empty() {
+        sink.complete(&held);
+        return;
+    }
+    let mut completions = Vec::new();
+    if transport.with_client(|client| serve(transport, client, wait, &mut completions)).is_ok()
+        && !completions.is_empty()
+    {
+        sink.complete(&completions);
+    }
+}
+
+/// Serves one event of the client, waiting up to `wait` for it; says whether there was one.
+pub(super) fn serve(
+    transport: &KafkaTransport,
+    client: &Client,
+    wait: Duration,
+    completions: &mut Vec<Completion>,
+) -> bool {
+    let Some(event) = client.poll(wait) else { return false };
+    match event.kind() {
+        Kind::Reports(reports) => completions.extend(reports.map(|report| completion(transport, &report))),
+        Kind::Error { failure, fatal: false } => drop(transport.context.failed(&failure)),
+        // Every publish from now on fails with it, so that callers get to know.
+        Kind::Error { failure, fatal: true } => transport.context.ended(fatal_error(&failure)),
+        Kind::Statistics(json) => transport.context.statistics(json),
+        Kind::Log { level, facility, text } => transport.context.logged(level, facility, text),
+        _ => {}
+    }
+    true
+}
+
+fn completion(transport: &KafkaTransport, report: &Message<'_>) -> Completion {
+    let token = Token(report.opaque());
+    let (partition, offset) = (report.partition(), report.offset().max(-1));
+    let error = (report.code() != 0).then(|| {
+        let failure = Failure { code: report.code(), text: String::new() };
+        let outcome = if report.surely_not_stored() { PublishOutcome::NotSent } else { PublishOutcome::Unknown };
+        let mut error = errors::publish(report.topic(), &failure, outcome);
+        if partition >= 0 {
+            error = error.with("partition", partition);
+        }
+        match transport.context.last_error() {
+            // A connection that failed meanwhile is usually the reason why nobody acknowledged.
+            Some(cause) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
+                error.with("connection", cause.message().to_owned()).caused_by(cause)
+            }
+            _ => error,
+        }
+    });
+    Completion { token, partition, offset, error }
+}
