@@ -37,6 +37,18 @@ impl KafkaOffsets {
         self.partitions().retain(|partition| !partitions.contains(partition));
     }
 
+    pub(super) fn check_assigned(&self, partitions: &[TopicPartition]) -> Result<()> {
+        let assigned = self.partitions();
+        match partitions.iter().find(|partition| !assigned.contains(partition)) {
+            None => Ok(()),
+            Some(stranger) => {
+                Err(Error::new(ErrorKind::IllegalState, "the partition is not assigned to this consumer")
+                    .with("topic", &stranger.topic)
+                    .with("partition", stranger.partition))
+            }
+        }
+    }
+
     /// Lets a commit that waits for its answer return.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -140,13 +140,16 @@ impl Consumer for KafkaConsumer {
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let paused = Partitions::of(partitions).and_then(|list| self.client.pause(&list));
-        paused.map_err(|failure| state_error("the partitions cannot be paused", &failure))
+        let failed = |failure| state_error("the partitions cannot be paused", &failure);
+        // librdkafka would remember the pause of a partition that is not here, and begin with it later.
+        self.offsets.check_assigned(partitions)?;
+        Partitions::of(partitions).and_then(|list| self.client.pause(&list)).map_err(failed)
     }
 
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let resumed = Partitions::of(partitions).and_then(|list| self.client.resume(&list));
-        resumed.map_err(|failure| state_error("the partitions cannot be resumed", &failure))
+        let failed = |failure| state_error("the partitions cannot be resumed", &failure);
+        self.offsets.check_assigned(partitions)?;
+        Partitions::of(partitions).and_then(|list| self.client.resume(&list)).map_err(failed)
     }
 
     fn offsets(&self) -> Arc<dyn GroupOffsets> {

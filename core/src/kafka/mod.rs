@@ -39,16 +39,16 @@ impl KafkaTransport {
     ///
     /// # Errors
     /// `Config` when the client refuses a setting.
-    pub fn new(config: &Config, log: Log) -> Result<Arc<KafkaTransport>> {
+    pub fn new(config: &Config, log: Log) -> Result<KafkaTransport> {
         let client = Client::new(Role::Producer, &producer_properties(config), None).map_err(refused)?;
-        Ok(Arc::new(KafkaTransport {
+        Ok(KafkaTransport {
             config: config.clone(),
             context: Context::new("producer", log.clone()),
             log,
             client: RwLock::new(Some(client)),
             closed: AtomicBool::new(false),
             held: Mutex::default(),
-        }))
+        })
     }
 
     /// Runs `use_it` with the client, which is not released meanwhile.

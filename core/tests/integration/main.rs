@@ -1,0 +1,9 @@
+//! The transports against whole brokers: librdkafka's mock cluster, and a real Kafka where `EVBUS_TEST_BROKERS` names
+//! one.
+
+mod kafka_connect;
+mod kafka_consume;
+mod kafka_publish;
+mod kafka_rebalance;
+mod kafka_wire;
+mod support;
