@@ -5,15 +5,14 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use event_bus::testing::{TestBroker, TestBrokerOptions};
 use event_bus::{
-    Completion, CompletionSink, Compression, Config, ConsumerEvent, Enqueued, HeadersBuf, KafkaTransport, Log,
-    OutgoingRecord, Token, Topic, Transport,
+    Completion, CompletionSink, Config, ConsumerEvent, Enqueued, HeadersBuf, KafkaTransport, Log, OutgoingRecord,
+    Token, Topic, Transport,
 };
 
 #[derive(Default)]
@@ -31,28 +30,10 @@ impl CompletionSink for Count {
 }
 
 fn config(bootstrap: &str, in_flight: usize) -> Config {
-    Config {
-        brokers: bootstrap.split(',').map(str::to_owned).collect(),
-        client_id: "bench".into(),
-        group_id: Some(format!("bench-{}", std::process::id())),
-        ssl: None,
-        sasl: None,
-        connect_timeout: Duration::from_secs(10),
-        publish_timeout: Duration::from_secs(30),
-        shutdown_timeout: Duration::from_secs(10),
-        max_in_flight: in_flight,
-        publish_max_in_flight_bytes: 64 << 20,
-        max_queued_bytes: 32 << 20,
-        max_in_flight_bytes: 64 << 20,
-        message_max_bytes: 1_000_000,
-        compression: Compression::None,
-        auto_create_topics: true,
-        commit_interval: Duration::from_secs(1),
-        session_timeout: Duration::from_secs(15),
-        heartbeat_interval: Duration::from_secs(1),
-        max_poll_interval: Duration::from_secs(300),
-        kafka: BTreeMap::new(),
-    }
+    let mut config = Config::new("bench", bootstrap.split(','));
+    config.group_id = Some(format!("bench-{}", std::process::id()));
+    config.max_in_flight = in_flight;
+    config
 }
 
 fn publish(transport: &Arc<KafkaTransport>, topic: &Topic, records: u64, in_flight: u64) {
@@ -108,7 +89,7 @@ fn publish(transport: &Arc<KafkaTransport>, topic: &Topic, records: u64, in_flig
 
 fn consume(transport: &KafkaTransport, topic: &Topic, records: u64) {
     let mut consumer = transport.consumer(Arc::new(|| ())).expect("a consumer");
-    consumer.subscribe(&[topic.name.clone()]).expect("subscribed");
+    consumer.subscribe(std::slice::from_ref(&topic.name)).expect("subscribed");
     let (mut received, mut bytes, mut started, mut last) = (0, 0, Instant::now(), Instant::now());
     while received < records && last.elapsed() < Duration::from_secs(5) {
         match consumer.poll() {

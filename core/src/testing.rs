@@ -13,15 +13,18 @@ use crate::kafka::ffi::{Failure, MockCluster, Refused};
 /// What a [`TestBroker`] starts with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestBrokerOptions {
-    /// Topics to create, with their numbers of partitions. None by default.
+    /// Topics to create, with their numbers of partitions; 0 stands for `partitions`. None by default.
     pub topics: Vec<(String, i32)>,
+    /// How many partitions a topic gets whose number is not given; 4 by default, and always 4 where a client
+    /// creates the topic by using it.
+    pub partitions: i32,
     /// How many brokers the cluster has, numbered from 1. One by default.
     pub brokers: i32,
 }
 
 impl Default for TestBrokerOptions {
     fn default() -> Self {
-        TestBrokerOptions { topics: Vec::new(), brokers: 1 }
+        TestBrokerOptions { topics: Vec::new(), partitions: 4, brokers: 1 }
     }
 }
 
@@ -88,7 +91,7 @@ impl TestBroker {
         let bootstrap = cluster.bootstrap();
         let broker = TestBroker { cluster, bootstrap, brokers: options.brokers };
         for (name, partitions) in &options.topics {
-            broker.create_topic(name, *partitions)?;
+            broker.create_topic(name, if *partitions == 0 { options.partitions } else { *partitions })?;
         }
         Ok(broker)
     }

@@ -237,7 +237,7 @@ fn consumer_properties(config: &Config) -> Result<Vec<(String, String)>> {
     let queued = config.max_in_flight_bytes / 4;
     set.set("queued.max.messages.kbytes", (queued / 1024).clamp(1, 2_097_151));
     set.set("queued.min.messages", (queued / 1024).clamp(1000, 100_000));
-    let fetch = (config.max_in_flight_bytes / 8).clamp(config.message_max_bytes, 1_000_000_000);
+    let fetch = (config.max_in_flight_bytes / 8).max(config.message_max_bytes).min(1_000_000_000);
     set.set("fetch.max.bytes", fetch);
     set.set("max.partition.fetch.bytes", fetch.min(MEBIBYTE).max(config.message_max_bytes));
     set.set("receive.message.max.bytes", (fetch + 1024).max(100_000_000));

@@ -149,7 +149,7 @@ fn a_closed_transport_says_so() {
 fn the_embedded_broker_starts_within_a_tenth_of_a_second() {
     let start = || {
         let started = Instant::now();
-        let options = TestBrokerOptions { topics: vec![("a".into(), 4), ("b".into(), 2)], brokers: 3 };
+        let options = TestBrokerOptions { topics: vec![("a".into(), 0), ("b".into(), 2)], partitions: 3, brokers: 3 };
         drop(TestBroker::start(options).unwrap());
         started.elapsed()
     };

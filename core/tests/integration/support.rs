@@ -1,6 +1,5 @@
 //! A cluster, a publishing client with its delivery thread, a consuming member with its poll loop.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -8,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use event_bus::testing::{TestBroker, TestBrokerOptions};
 use event_bus::{
-    Completion, CompletionSink, Compression, Config, Consumer, ConsumerEvent, Enqueued, Error, Headers, HeadersBuf,
-    KafkaTransport, Log, OutgoingRecord, Record, Token, Topic, TopicPartition, Transport,
+    Completion, CompletionSink, Config, Consumer, ConsumerEvent, Enqueued, Error, Headers, HeadersBuf, KafkaTransport,
+    Log, OutgoingRecord, Record, Token, Topic, TopicPartition, Transport,
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,28 +44,12 @@ pub fn unique(name: &str) -> String {
 }
 
 pub fn config(bootstrap: &str) -> Config {
-    Config {
-        brokers: bootstrap.split(',').map(str::to_owned).collect(),
-        client_id: "integration".into(),
-        group_id: Some(unique("group")),
-        ssl: None,
-        sasl: None,
-        connect_timeout: Duration::from_secs(10),
-        publish_timeout: Duration::from_secs(20),
-        shutdown_timeout: Duration::from_secs(10),
-        max_in_flight: 8192,
-        publish_max_in_flight_bytes: 64 << 20,
-        max_queued_bytes: 32 << 20,
-        max_in_flight_bytes: 64 << 20,
-        message_max_bytes: 1_000_000,
-        compression: Compression::None,
-        auto_create_topics: true,
-        commit_interval: Duration::from_secs(1),
-        session_timeout: Duration::from_secs(6),
-        heartbeat_interval: Duration::from_millis(500),
-        max_poll_interval: Duration::from_secs(300),
-        kafka: BTreeMap::new(),
-    }
+    let mut config = Config::new("integration", bootstrap.split(','));
+    config.group_id = Some(unique("group"));
+    config.publish_timeout = Duration::from_secs(20);
+    config.session_timeout = Duration::from_secs(6);
+    config.heartbeat_interval = Duration::from_millis(500);
+    config
 }
 
 pub fn soon() -> Instant {
