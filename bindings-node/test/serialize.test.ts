@@ -291,6 +291,12 @@ describe('reviveEvent', () => {
     );
   });
 
+  it('makes two dates of one time', () => {
+    const event = reviveEvent(parse(orderPlaced()));
+    expect(event.payload.timestamp).toEqual(event.occurredOn);
+    expect(event.payload.timestamp).not.toBe(event.occurredOn);
+  });
+
   it('takes the time that the caller parsed', () => {
     const event = reviveEvent(parse(orderPlaced()), 1_234);
     expect(event.occurredOn).toEqual(new Date(1_234));

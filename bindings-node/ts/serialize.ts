@@ -214,16 +214,19 @@ export function reviveEvent<T extends BaseEventPayload = BaseEventPayload>(
   if (!Number.isSafeInteger(event['version'])) {
     throw unreadable(`version is ${nameValue(event['version'])} instead of an integer`);
   }
-  const occurredOn =
-    occurredOnMs === undefined ? dateOf(event['occurredOn']) : new Date(occurredOnMs);
+  const { occurredOn: text, payload } = event;
+  const occurredOn = occurredOnMs === undefined ? dateOf(text) : new Date(occurredOnMs);
   if (occurredOn === undefined) {
-    throw unreadable(`occurredOn is ${nameValue(event['occurredOn'])} instead of an ISO 8601 date`);
+    throw unreadable(`occurredOn is ${nameValue(text)} instead of an ISO 8601 date`);
   }
   event['occurredOn'] = occurredOn;
-  const { payload } = event;
   if (typeof payload === 'object' && payload !== null) {
-    const timestamp = dateOf((payload as Members)['timestamp']);
-    if (timestamp !== undefined) (payload as Members)['timestamp'] = timestamp;
+    const members = payload as Members;
+    const { timestamp } = members;
+    // Most events carry one time twice, and parsing it is the dear part of reviving.
+    const same = typeof timestamp === 'string' && timestamp === text;
+    const date = same ? new Date(getTime.call(occurredOn)) : dateOf(timestamp);
+    if (date !== undefined) members['timestamp'] = date;
   }
   return event as unknown as IDomainEvent<T>;
 }
