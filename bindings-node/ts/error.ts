@@ -163,7 +163,7 @@ const BRAND = Symbol.for('@repo-packages/i_event-bus/error');
 type Branded = { readonly [BRAND]?: readonly string[] };
 
 /** Names under which instances of a prototype are known, e.g. `['ConfigError', 'EventBusError']`. */
-function brand(type: { prototype: object; name: string }, names: readonly string[]): void {
+export function brand(type: { prototype: object; name: string }, names: readonly string[]): void {
   Object.defineProperty(type.prototype, BRAND, { value: names });
   Object.defineProperty(type, Symbol.hasInstance, {
     value(this: unknown, value: unknown): boolean {

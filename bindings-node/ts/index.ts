@@ -1,5 +1,7 @@
+export { AbortError, type AbortSignalLike } from './abort';
 export { BaseEventBus } from './base/BaseEventBus';
-export { createInMemoryEventBus } from './EventBusFactory';
+export type { KafkaConfig, Pem, SaslConfig, SslConfig } from './config';
+export { createInMemoryEventBus, createKafkaEventBus } from './EventBusFactory';
 export {
   ArgumentError,
   ClosedError,
@@ -19,6 +21,26 @@ export {
 } from './error';
 export type { BaseEventPayload, IDomainEvent, IEventBus, IEventHandler } from './event';
 export { InMemoryEventBus } from './in-memory/InMemoryEventBus';
+export { type ConnectOptions, type DisconnectOptions, KafkaEventBus } from './kafka/KafkaEventBus';
+export type {
+  ErrorContext,
+  LogFields,
+  Logger,
+  LogLevel,
+  OnError,
+  StructuredLogger,
+  TextLogger,
+} from './logger';
+export type {
+  BusMetrics,
+  ConsumeMetrics,
+  DisconnectReport,
+  Histogram,
+  PartitionLag,
+  PublishMetrics,
+} from './metrics';
+export type { PublishOptions } from './publish';
+export { type PublishFailure, PublishManyError } from './refusal';
 export {
   type EventSchema,
   type EventValidationError,

@@ -1,0 +1,139 @@
+import type { DeliveryBatch, NativeBus } from '../../ts/native';
+
+/** A frame as the addon reads it. */
+export interface ReadFrame {
+  readonly slot: number;
+  readonly topicId: number;
+  readonly partition: number;
+  readonly key: string;
+  readonly eventId: string;
+  readonly version: string;
+  readonly timestamp: string;
+  readonly value: string;
+}
+
+/** Reads frames by the layout that the core documents, independently of what writes them. */
+export function readFrames(bytes: Uint8Array, length: number, count: number): ReadFrame[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, length);
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, length);
+  const frames: ReadFrame[] = [];
+  for (let at = 0; at < length; at += view.getUint32(at, true)) {
+    const flags = view.getUint16(at + 10, true);
+    if (flags !== 1) throw new Error(`flags are ${flags}`);
+    if (view.getBigInt64(at + 32, true) !== -1n) throw new Error('the timestamp is not now');
+    const keyEnd = at + 40 + view.getInt32(at + 16, true);
+    const headersEnd = keyEnd + view.getInt32(at + 20, true);
+    const valueEnd = headersEnd + view.getInt32(at + 24, true);
+    const eventIdEnd = keyEnd + view.getUint16(at + 28, true);
+    const versionEnd = eventIdEnd + view.getUint16(at + 30, true);
+    const padded = Math.ceil((valueEnd - at) / 8) * 8;
+    if (padded !== view.getUint32(at, true)) throw new Error(`length is not ${padded}`);
+    const text = (from: number, to: number) => buffer.toString('utf8', from, to);
+    frames.push({
+      slot: view.getUint32(at + 4, true),
+      topicId: view.getUint16(at + 8, true),
+      partition: view.getInt32(at + 12, true),
+      key: text(at + 40, keyEnd),
+      eventId: text(keyEnd, eventIdEnd),
+      version: text(eventIdEnd, versionEnd),
+      timestamp: text(versionEnd, headersEnd),
+      value: text(headersEnd, valueEnd),
+    });
+  }
+  if (frames.length !== count) throw new Error(`${frames.length} frames instead of ${count}`);
+  return frames;
+}
+
+/** The publishing part of the addon: keeps frames, completes them when told to. */
+export class FakePublishPort implements Pick<NativeBus, 'topicId' | 'publish' | 'failure'> {
+  readonly frames: ReadFrame[] = [];
+  /** How many frames came with each call. */
+  readonly calls: number[] = [];
+  closed = false;
+  failures = new Map<number, object>();
+  #topics: string[] = [];
+
+  topicId(topic: string): number {
+    const id = this.#topics.indexOf(topic);
+    return id >= 0 ? id : this.#topics.push(topic) - 1;
+  }
+
+  topicName(id: number): string | undefined {
+    return this.#topics[id];
+  }
+
+  publish(arena: Uint8Array, length: number, count: number): boolean {
+    if (this.closed) return false;
+    this.calls.push(count);
+    this.frames.push(...readFrames(arena, length, count));
+    return true;
+  }
+
+  failure(slot: number): string {
+    return JSON.stringify(this.failures.get(slot));
+  }
+}
+
+/** An error as the core tells it. */
+export function nativeError(kind: string, more: object = {}): object {
+  const [number, code, errorClass] = {
+    Timeout: [10, 'EVBUS_TIMEOUT', 'TimeoutError'],
+    Rejected: [16, 'EVBUS_REJECTED', 'PublishError'],
+  }[kind] as [number, string, string];
+  const message = `the core says ${kind}`;
+  return {
+    kind,
+    number,
+    code,
+    class: errorClass,
+    message,
+    retryable: false,
+    fatal: false,
+    context: {},
+    ...more,
+  };
+}
+
+/** A delivery to be packed. */
+export interface FakeDelivery {
+  readonly lane?: number;
+  readonly topicId: number;
+  readonly partition?: number;
+  readonly offset: number;
+  readonly slot?: number;
+  readonly epoch?: number;
+  readonly value: string;
+  readonly occurredOn?: number;
+}
+
+/** Packs deliveries by the layout that the core documents. The ticket's sequence is the offset. */
+export function packDeliveries(deliveries: readonly FakeDelivery[]): DeliveryBatch {
+  const values = deliveries.map((delivery) => Buffer.from(delivery.value));
+  const index = new Int32Array(deliveries.length * 18);
+  let position = 0;
+  deliveries.forEach((delivery, row) => {
+    const { lane = 0, topicId, partition = 0, offset, slot = 0, epoch = 1 } = delivery;
+    const { occurredOn } = delivery;
+    const length = values[row]?.length ?? 0;
+    const columns = [lane, topicId, partition, offset | 0, Math.floor(offset / 2 ** 32), 0, 0];
+    columns.push(offset | 0, slot | (epoch << 16), position, -1, position, position, length, 1);
+    columns.push(occurredOn === undefined ? 0 : 2);
+    columns.push((occurredOn ?? 0) | 0, Math.floor((occurredOn ?? 0) / 2 ** 32));
+    index.set(columns, row * 18);
+    position += length;
+  });
+  return { data: Buffer.concat(values), index };
+}
+
+/** Resolves when the condition holds; rejects at the deadline. */
+export async function until(
+  condition: () => boolean,
+  what: string,
+  timeoutMs = 10_000,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}

@@ -1,0 +1,130 @@
+import type { SerializedEvent } from './serialize';
+
+// The publish frame, little endian: the byte order of every platform that this package is built for.
+//
+//   0 u32 length of the whole frame, a multiple of 8      20 i32 headersLen
+//   4 u32 slot                                            24 i32 valueLen (-1 null)
+//   8 u16 topicId | u16 flags                             28 u16 eventIdLen | u16 versionLen
+//  12 i32 partition (-1: chosen by key)                   32 i64 timestamp (-1: now)
+//  16 i32 keyLen (-1 null)                                40 key | headers | value | padding
+//
+// With flag ENVELOPE the headers are three bare texts: eventId, version, ISO text of occurredOn.
+
+const HEADER_BYTES = 40;
+const ENVELOPE = 1;
+/** No frame has that slot while it is a draft. */
+const NO_SLOT = -1;
+/** UTF-8 needs at most so many bytes for one UTF-16 code unit. */
+const MAX_BYTES_PER_UNIT = 3;
+/** `eventIdLen` and `versionLen` are u16. */
+export const MAX_EVENT_ID_BYTES = 0xffff;
+
+/**
+ * How many bytes the frame of an event takes at most.
+ *
+ * @internal
+ */
+export function frameBound(event: SerializedEvent): number {
+  const units =
+    event.key.length +
+    event.eventId.length +
+    event.version.length +
+    event.timestamp.length +
+    event.value.length;
+  return HEADER_BYTES + units * MAX_BYTES_PER_UNIT + 8;
+}
+
+/**
+ * Frames one after the other in memory of their own, to be handed to the addon together.
+ *
+ * @internal
+ */
+export class Frames {
+  readonly bytes: Buffer;
+  readonly #words: Int32Array;
+  /** Bytes in use. */
+  length = 0;
+  /** Frames in use. */
+  count = 0;
+
+  constructor(capacity: number) {
+    // Memory of its own: a slice of Node's pool need not begin at a multiple of 4.
+    this.bytes = Buffer.allocUnsafeSlow((capacity + 7) & ~7);
+    this.#words = new Int32Array(this.bytes.buffer, 0, this.bytes.length >> 2);
+  }
+
+  fits(bytes: number): boolean {
+    return this.length + bytes <= this.bytes.length;
+  }
+
+  /**
+   * Writes a frame behind those in use, which must {@link fits fit} its {@link frameBound}. It is in use only
+   * after {@link commit}.
+   *
+   * @returns its length in bytes
+   */
+  draft(topicId: number, event: SerializedEvent): number {
+    const { key, eventId, version, timestamp, value } = event;
+    const start = this.length;
+    const { bytes } = this;
+    let at = start + HEADER_BYTES;
+    // One write for the short texts: a call costs more than their bytes. If it took a byte per code unit, all of
+    // them are ASCII and their lengths are those of the strings.
+    const prefix = key + eventId + version + timestamp;
+    const prefixBytes = bytes.write(prefix, at);
+    const ascii = prefixBytes === prefix.length;
+    const keyBytes = ascii ? key.length : Buffer.byteLength(key);
+    const eventIdBytes = ascii ? eventId.length : Buffer.byteLength(eventId);
+    at += prefixBytes;
+    const valueBytes = bytes.write(value, at);
+    at += valueBytes;
+    const length = (at - start + 7) & ~7;
+    const words = this.#words;
+    const word = start >> 2;
+    words[word] = length;
+    words[word + 1] = NO_SLOT;
+    words[word + 2] = topicId | (ENVELOPE << 16);
+    words[word + 3] = -1;
+    words[word + 4] = keyBytes;
+    words[word + 5] = prefixBytes - keyBytes;
+    words[word + 6] = valueBytes;
+    words[word + 7] = eventIdBytes | (version.length << 16);
+    words[word + 8] = -1;
+    words[word + 9] = -1;
+    return length;
+  }
+
+  /** Takes the frame that was drafted last into use, on behalf of a slot. */
+  commit(slot: number, length: number): void {
+    this.#words[(this.length >> 2) + 1] = slot;
+    this.length += length;
+    this.count += 1;
+  }
+
+  /** A copy of the frame that was drafted last. */
+  copyDraft(length: number): Buffer {
+    const copy = Buffer.allocUnsafe(length);
+    this.bytes.copy(copy, 0, this.length, this.length + length);
+    return copy;
+  }
+
+  /** Takes a copied frame into use, on behalf of a slot. It must {@link fits fit}. */
+  append(frame: Buffer, slot: number): void {
+    this.bytes.set(frame, this.length);
+    this.commit(slot, frame.length);
+  }
+
+  /** The slots of the frames in use, in their order. */
+  slots(): number[] {
+    const slots: number[] = [];
+    for (let at = 0; at < this.length; at += this.#words[at >> 2] as number) {
+      slots.push(this.#words[(at >> 2) + 1] as number);
+    }
+    return slots;
+  }
+
+  clear(): void {
+    this.length = 0;
+    this.count = 0;
+  }
+}

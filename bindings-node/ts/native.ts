@@ -1,0 +1,178 @@
+// The only file that touches the addon.
+
+import { clearInterval, setImmediate, setInterval } from './clock';
+import {
+  type ArgumentError,
+  type EventBusError,
+  errorFromNative,
+  FatalError,
+  type NativeError,
+} from './error';
+import { loadAddon } from './platform';
+
+/** The addon's classes and functions, as bindings-node/src exports them. */
+export interface Addon {
+  readonly NativeBus: new (wake: () => void) => NativeBus;
+  readonly NativeTestBroker: new (optionsJson: string) => NativeTestBroker;
+  /**
+   * Checks a configuration and fills in defaults and the environment.
+   * Returns the effective settings as JSON (`EffectiveConfig`); throws a native error (see `errorFromThrown`).
+   */
+  validateConfig(configJson: string): string;
+  /** The table of error kinds as JSON: `[{kind, number, code, class, retryable, fatal}]`. */
+  errorTable(): string;
+  version(): string;
+}
+
+/**
+ * One bus: at most one connection in its life.
+ *
+ * Everything that another thread has to say arrives by `wake`, at most once until the next `pump`.
+ * Calls with an `op` number answer later, through `takeNotices`, with `{type: 'result', op, …}`.
+ */
+export interface NativeBus {
+  /** Connects; answers `{}`. */
+  connect(op: number, configJson: string): void;
+  /** The number that stands for a topic in frames. Throws for an illegal name. */
+  topicId(topic: string): number;
+  /** Copies `count` frames out of the arena's first `length` bytes. False: the bus is closed, nothing was taken. */
+  publish(arena: Uint8Array, length: number, count: number): boolean;
+  /**
+   * Clears the wake flag, then writes up to `out.length / 5` completions (slot, kind, partition, offsetLo, offsetHi)
+   * and returns how many. `status[0]` = 1 when deliveries wait, `status[1]` = 1 when notices wait.
+   */
+  pump(out: Int32Array, status: Int32Array): number;
+  /** The error of a completion whose kind is not 0, as JSON; once. */
+  failure(slot: number): string;
+  /** Consumes exactly these topics; answers `{}`. */
+  setTopics(op: number, topics: string[]): void;
+  /** The next batch of deliveries: 18 numbers each in `index`, over `data`. Null when none waits. */
+  takeDeliveries(): DeliveryBatch | null;
+  /** Answers deliveries: rows of (ticketLo, ticketHi, outcome, elapsedMicros); outcome 0 done, 1 failed, 2 released. */
+  finish(rows: Int32Array, count: number): void;
+  /** What happened, as a JSON array of `Notice`; null when nothing did. */
+  takeNotices(): string | null;
+  /** At most 3 s late. */
+  isConnected(): boolean;
+  /** JSON of `BusMetrics`. */
+  metrics(): string;
+  /** Ends the bus within that time; answers with the report. */
+  shutdown(op: number, timeoutMs: number): void;
+  /** Drops the native half, a `connect` under way too. Nothing wakes any more. */
+  release(): void;
+}
+
+export interface DeliveryBatch {
+  readonly data: Buffer;
+  readonly index: Int32Array;
+}
+
+export interface NativeTestBroker {
+  readonly bootstrap: string;
+  createTopic(name: string, partitions: number): void;
+  close(): void;
+}
+
+/** Settings as they are in force, of which the TypeScript half needs these. */
+export interface EffectiveConfig {
+  readonly clientId: string;
+  readonly brokers: string[];
+  readonly groupId: string | null;
+  readonly maxInFlight: number;
+  readonly publishMaxInFlightBytes: number;
+  readonly maxQueuedBytes: number;
+  readonly messageMaxBytes: number;
+  readonly publishTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly shutdownTimeoutMs: number;
+}
+
+/** What another thread has to say. */
+export type Notice =
+  | {
+      readonly type: 'result';
+      readonly op: number;
+      readonly value?: unknown;
+      readonly error?: NativeError;
+    }
+  | {
+      readonly type: 'log';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly event: string;
+      readonly message: string;
+      readonly fields: Record<string, unknown>;
+      readonly error?: NativeError;
+    }
+  /** Deliveries of this slot and epoch that have not started must not start; answer them `released`. */
+  | { readonly type: 'stop'; readonly slot: number; readonly epoch: number };
+
+let loaded: Addon | undefined;
+
+/**
+ * The addon, loaded when it is first needed: a program that only uses the in-memory bus needs none.
+ *
+ * @throws {@link FatalError} when there is none for this platform
+ */
+export function addon(): Addon {
+  loaded ??= loadAddon() as Addon;
+  return loaded;
+}
+
+/** What the addon threw, as an error of the table. */
+export function errorFromThrown(thrown: unknown): EventBusError | ArgumentError {
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  try {
+    return errorFromNative(message);
+  } catch {
+    return new FatalError(`the native addon failed: ${message}`, {
+      kind: 'Internal',
+      cause: thrown,
+    });
+  }
+}
+
+/** Longer intervals run at once. */
+const LONGEST_INTERVAL_MS = 0x7fff_ffff;
+
+/**
+ * Keeps the process alive while something holds it. The addon's own handle never does, so that a
+ * program that forgets `disconnect()` still ends.
+ */
+export class KeepAlive {
+  readonly #handle = setInterval(() => {}, LONGEST_INTERVAL_MS);
+  #holders = 0;
+  #held = false;
+  #checking = false;
+
+  constructor() {
+    this.#handle.unref();
+  }
+
+  hold(): void {
+    this.#holders += 1;
+    if (this.#held) return;
+    this.#held = true;
+    this.#handle.ref();
+  }
+
+  /** Undoes one {@link hold}, a moment later: whoever awaited its end may begin something new. */
+  release(): void {
+    this.#holders -= 1;
+    if (this.#holders > 0 || this.#checking) return;
+    this.#checking = true;
+    setImmediate(this.#check);
+  }
+
+  readonly #check = (): void => {
+    this.#checking = false;
+    if (this.#holders > 0) return;
+    this.#held = false;
+    this.#handle.unref();
+  };
+
+  /** The end of it: it holds nothing any more. */
+  close(): void {
+    this.#holders = 0;
+    clearInterval(this.#handle);
+  }
+}
