@@ -118,6 +118,13 @@ describe('serializeEvent', () => {
         ),
       'toJSON of the payload, with its key': () =>
         withPayload({ at: someDate(), toJSON: (key: string) => ({ key }) }),
+      'toJSON of the payload, which reads its dates': () =>
+        withPayload({
+          at: someDate(),
+          toJSON() {
+            return this.at.getTime();
+          },
+        }),
       'toJSON below, with its key': () => withPayload({ deep: { toJSON: (key: string) => key } }),
       'toJSON of a date': () =>
         withPayload({ at: Object.assign(someDate(), { toJSON: () => 'patched' }) }),
@@ -140,6 +147,20 @@ describe('serializeEvent', () => {
 
     it.each(Object.entries(cases))('%s', (_name, make) => {
       expect(written(make())).toBe(JSON.stringify(make()));
+    });
+
+    it('a date that every object inherits', () => {
+      Object.defineProperty(Object.prototype, 'inherited', {
+        value: someDate(),
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
+      try {
+        expect(written(orderPlaced())).toBe(JSON.stringify(orderPlaced()));
+      } finally {
+        Reflect.deleteProperty(Object.prototype, 'inherited');
+      }
     });
 
     it('JSON.rawJSON, where the engine has it', () => {
