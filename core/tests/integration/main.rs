@@ -1,6 +1,7 @@
 //! The transports against whole brokers: librdkafka's mock cluster, and a real Kafka where `EVBUS_TEST_BROKERS` names
-//! one.
+//! one. And the rules of the source tree.
 
+mod architecture;
 mod kafka_connect;
 mod kafka_consume;
 mod kafka_publish;
