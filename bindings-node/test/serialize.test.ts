@@ -121,7 +121,7 @@ describe('serializeEvent', () => {
       'toJSON of the payload, which reads its dates': () =>
         withPayload({
           at: someDate(),
-          toJSON() {
+          toJSON(this: { at: Date }) {
             return this.at.getTime();
           },
         }),
