@@ -130,14 +130,15 @@ async function buildAddon(release) {
   const built = statSync(library);
   if (existsSync(addon)) {
     const present = statSync(addon);
-    if (present.size === built.size && present.mtimeMs === Math.floor(built.mtimeMs)) return;
+    // Setting a time rounds it.
+    const sameTime = Math.abs(present.mtimeMs - built.mtimeMs) < 2;
+    if (present.size === built.size && sameTime) return;
   }
   await mkdir(dirname(addon), { recursive: true });
   // A running process may have the old file mapped: replace it, never write into it.
   const draft = `${addon}.${process.pid}`;
   await copyFile(library, draft);
-  const time = new Date(Math.floor(built.mtimeMs));
-  utimesSync(draft, time, time);
+  utimesSync(draft, built.mtime, built.mtime);
   renameSync(draft, addon);
   say(`copied the addon to dist/${addonFileName()} (${(built.size / 2 ** 20).toFixed(1)} MiB)`);
 }
