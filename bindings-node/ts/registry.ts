@@ -14,9 +14,9 @@ export class Registration<T extends BaseEventPayload = BaseEventPayload> {
   readonly eventType: string;
   readonly handler: IEventHandler<T>;
   #running = 0;
-  /** Running calls that themselves wait for the others to end: they would wait for each other. */
-  readonly #waitingInside = new Set<object>();
-  #waiting: (() => void)[] = [];
+  /** Running calls that wait for the others to end; they do not wait for each other. */
+  readonly #inside = new Set<RunningCall>();
+  #waiting: { readonly isInside: boolean; readonly resolve: () => void }[] = [];
 
   constructor(eventType: string, handler: IEventHandler<T>) {
     this.eventType = eventType;
@@ -43,25 +43,28 @@ export class Registration<T extends BaseEventPayload = BaseEventPayload> {
    */
   async idle(asking: RunningCall | undefined): Promise<void> {
     const inside = asking?.registration === this ? asking : undefined;
-    if (inside !== undefined) this.#waitingInside.add(inside);
+    const isInside = inside !== undefined;
+    if (isInside) this.#inside.add(inside);
     try {
-      // A call that has just begun to wait may be the one that the others waited for.
-      this.#check();
-      if (!this.#isIdle()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await new Promise<void>((resolve) => {
+        this.#waiting.push({ isInside, resolve });
+        // A call that begins to wait may be the last one that others waited for.
+        this.#check();
+      });
     } finally {
-      if (inside !== undefined) this.#waitingInside.delete(inside);
+      if (isInside) this.#inside.delete(inside);
     }
   }
 
-  #isIdle(): boolean {
-    return this.#running <= this.#waitingInside.size;
-  }
-
   #check(): void {
-    if (!this.#isIdle()) return;
+    const isIdle = this.#running === 0;
+    const onlyInside = this.#running <= this.#inside.size;
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    for (const waiter of waiting) {
+      if (isIdle || (waiter.isInside && onlyInside)) waiter.resolve();
+      else this.#waiting.push(waiter);
+    }
   }
 }
 

@@ -1,0 +1,382 @@
+import { describe, expect, it } from 'vitest';
+import type { EventBusError } from '../ts/error';
+import { HandlerError } from '../ts/error';
+import type { IDomainEvent, IEventHandler } from '../ts/event';
+import { type ErrorContext, Log, type LogFields, Reporter } from '../ts/logger';
+import { Registry } from '../ts/registry';
+import { Dispatcher } from '../ts/subscribe';
+import { Topics } from '../ts/topics';
+import { orderPlaced } from './support/events';
+import { type FakeDelivery, FakePublishPort, packDeliveries, until } from './support/native';
+
+interface Answer {
+  readonly sequence: number;
+  readonly slot: number;
+  readonly epoch: number;
+  readonly outcome: 'done' | 'failed' | 'released';
+  readonly micros: number;
+}
+
+/** A dispatcher on a fake addon, with what it answered, logged and reported. */
+function setUp() {
+  const port = new FakePublishPort();
+  const topics = new Topics(port);
+  const answers: Answer[] = [];
+  const finishes: number[] = [];
+  const native = {
+    finish(rows: Int32Array, count: number): void {
+      finishes.push(count);
+      for (let at = 0; at < count * 4; at += 4) {
+        const ticketHi = rows[at + 1] as number;
+        answers.push({
+          sequence: rows[at] as number,
+          slot: ticketHi & 0xffff,
+          epoch: ticketHi >>> 16,
+          outcome: (['done', 'failed', 'released'] as const)[rows[at + 2] as 0 | 1 | 2],
+          micros: rows[at + 3] as number,
+        });
+      }
+    },
+  };
+  const logged: [level: string, fields: LogFields, message: string][] = [];
+  const write =
+    (level: string) =>
+    (fields: LogFields, message: string): void => {
+      logged.push([level, fields, message]);
+    };
+  const log = new Log({
+    debug: write('debug'),
+    info: write('info'),
+    warn: write('warn'),
+    error: write('error'),
+  });
+  const errors: [error: EventBusError, context: ErrorContext][] = [];
+  const onError = (error: EventBusError, context: ErrorContext): void => {
+    errors.push([error, context]);
+  };
+  const registry = new Registry();
+  const dispatcher = new Dispatcher(native, topics, registry, new Reporter(log, onError));
+  const subscribe = (type: string, handle: (event: IDomainEvent) => unknown): IEventHandler => {
+    const handler = { handle } as IEventHandler;
+    topics.id(type);
+    registry.add(type, handler);
+    return handler;
+  };
+  const take = (...deliveries: Partial<FakeDelivery>[]): void =>
+    dispatcher.take(
+      packDeliveries(
+        deliveries.map((delivery, row) => ({
+          topicId: 0,
+          offset: row,
+          value: JSON.stringify(orderPlaced({ eventId: `event-${delivery.offset ?? row}` })),
+          ...delivery,
+        })),
+      ),
+    );
+  const outcomes = (): string[] => answers.map(({ sequence, outcome }) => `${sequence} ${outcome}`);
+  return { dispatcher, registry, subscribe, take, answers, finishes, outcomes, logged, errors };
+}
+
+/** A promise and what settles it. */
+function gate() {
+  let open: () => void = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { open, opened };
+}
+
+/** A promise of another library. */
+function thenable(
+  then: (done: () => void, failed: (why: Error) => void) => void,
+): PromiseLike<void> {
+  return { then } as PromiseLike<void>;
+}
+
+const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('deliveries', () => {
+  it('reach the handler as events with dates, and are answered with the time they took', async () => {
+    const { subscribe, take, answers } = setUp();
+    const seen: IDomainEvent[] = [];
+    subscribe('order.placed', async (event) => {
+      seen.push(event);
+      const start = performance.now();
+      await until(() => performance.now() - start > 5, 'five milliseconds');
+    });
+    const event = orderPlaced();
+    take({ value: JSON.stringify(event), occurredOn: event.occurredOn.getTime(), epoch: 65_535 });
+    await until(() => answers.length === 1, 'the answer');
+    expect(seen).toEqual([event]);
+    expect(answers[0]).toMatchObject({ sequence: 0, slot: 0, epoch: 65_535, outcome: 'done' });
+    expect(answers[0]?.micros).toBeGreaterThan(4_000);
+    expect(answers[0]?.micros).toBeLessThan(10_000_000);
+  });
+
+  it('of one lane run one after the other, those of two lanes side by side', async () => {
+    const { subscribe, take, outcomes } = setUp();
+    const trace: string[] = [];
+    const gates = new Map([0, 1, 2].map((n) => [`event-${n}`, gate()]));
+    subscribe('order.placed', async ({ eventId }) => {
+      trace.push(`${eventId} begins`);
+      await gates.get(eventId)?.opened;
+      trace.push(`${eventId} ends`);
+    });
+    take({ offset: 0, lane: 7 }, { offset: 1, lane: 7 }, { offset: 2, lane: 8 });
+    await tick();
+    expect(trace).toEqual(['event-0 begins', 'event-2 begins']);
+    gates.get('event-1')?.open();
+    gates.get('event-2')?.open();
+    await tick();
+    expect(trace).toEqual(['event-0 begins', 'event-2 begins', 'event-2 ends']);
+    gates.get('event-0')?.open();
+    await until(() => outcomes().length === 3, 'the answers');
+    expect(outcomes()).toEqual(['2 done', '0 done', '1 done']);
+  });
+
+  it('of a lane that come in a second batch wait for those of the first', async () => {
+    const { subscribe, take, outcomes } = setUp();
+    const first = gate();
+    const trace: string[] = [];
+    subscribe('order.placed', async ({ eventId }) => {
+      trace.push(eventId);
+      if (eventId === 'event-0') await first.opened;
+    });
+    take({ offset: 0 });
+    take({ offset: 1 }, { offset: 2 });
+    await tick();
+    expect(trace).toEqual(['event-0']);
+    first.open();
+    await until(() => outcomes().length === 3, 'the answers');
+    expect(trace).toEqual(['event-0', 'event-1', 'event-2']);
+  });
+
+  it('are answered in one call a turn, at the latest when 512 are there', async () => {
+    const { subscribe, take, finishes } = setUp();
+    subscribe('order.placed', () => undefined);
+    take(...Array.from({ length: 1000 }, (_, offset) => ({ offset })));
+    expect(finishes).toEqual([512]);
+    await until(() => finishes.length === 2, 'the second call');
+    expect(finishes).toEqual([512, 488]);
+  });
+
+  it.each([
+    ['nothing', () => undefined],
+    ['a value', () => 5],
+    ['a thenable', () => thenable((done) => done())],
+    ['a promise', async () => {}],
+  ])('are done when the handler returns %s', async (_, handle) => {
+    const { subscribe, take, outcomes } = setUp();
+    subscribe('order.placed', handle);
+    take({});
+    await until(() => outcomes().length === 1, 'the answer');
+    expect(outcomes()).toEqual(['0 done']);
+  });
+
+  it('carry offsets beyond 32 bits', async () => {
+    const { subscribe, take, errors } = setUp();
+    subscribe('order.placed', () => {
+      throw new Error('boom');
+    });
+    take({ offset: 2 ** 40 + 5 }, { offset: 2 ** 31 + 1 });
+    await until(() => errors.length === 2, 'the errors');
+    expect(errors.map(([, { offset }]) => offset)).toEqual([2 ** 40 + 5, 2 ** 31 + 1]);
+  });
+});
+
+describe('failures', () => {
+  it.each([
+    ['rejects', () => Promise.reject(new Error('boom'))],
+    [
+      'throws',
+      () => {
+        throw new Error('boom');
+      },
+    ],
+    ['is a thenable', () => thenable((_, failed) => failed(new Error('boom')))],
+  ])(
+    'of a handler that %s are logged and reported, and the next event goes on',
+    async (_, fail) => {
+      const { subscribe, take, outcomes, logged, errors } = setUp();
+      subscribe('order.placed', ({ eventId }) => (eventId === 'event-0' ? fail() : undefined));
+      take({ offset: 0, partition: 4 }, { offset: 1, partition: 4 });
+      await until(() => outcomes().length === 2, 'the answers');
+      expect(outcomes()).toEqual(['0 failed', '1 done']);
+      const where = {
+        event: 'handler_failed',
+        eventId: 'event-0',
+        eventType: 'order.placed',
+        aggregateId: 'order-1',
+        topic: 'order.placed',
+        partition: 4,
+        offset: 0,
+        attempt: 1,
+      };
+      const [error, context] = errors[0] as (typeof errors)[0];
+      expect(context).toEqual(where);
+      expect(error).toBeInstanceOf(HandlerError);
+      expect(error).toMatchObject({ code: 'EVBUS_HANDLER', attempt: 1, topic: 'order.placed' });
+      expect((error.cause as Error).message).toBe('boom');
+      const message =
+        'a handler of order.placed failed on event event-0 (partition 4, offset 0, attempt 1): boom';
+      expect(error.message).toBe(message);
+      expect(logged).toEqual([['error', { ...where, err: error }, message]]);
+    },
+  );
+
+  it('of one handler neither stop nor hide another, and each is reported', async () => {
+    const { subscribe, take, outcomes, errors } = setUp();
+    const slow = gate();
+    let handled = 0;
+    subscribe('order.placed', () => Promise.reject(new Error('first')));
+    subscribe('order.placed', async () => {
+      await slow.opened;
+      handled += 1;
+    });
+    subscribe('order.placed', () => {
+      throw new Error('third');
+    });
+    take({});
+    await until(() => errors.length === 2, 'both errors');
+    await tick();
+    expect(outcomes()).toEqual([]);
+    slow.open();
+    await until(() => outcomes().length === 1, 'the answer');
+    expect(outcomes()).toEqual(['0 failed']);
+    expect(handled).toBe(1);
+    expect(errors.map(([{ cause }]) => (cause as Error).message).sort()).toEqual([
+      'first',
+      'third',
+    ]);
+  });
+
+  it.each([
+    ['undefined', undefined],
+    ['a text', 'boom'],
+    ['null', null],
+  ])('may be anything, e.g. %s', async (_, thrown) => {
+    const { subscribe, take, outcomes, errors } = setUp();
+    subscribe('order.placed', () => Promise.reject(thrown));
+    take({});
+    await until(() => outcomes().length === 1, 'the answer');
+    expect(errors[0]?.[0].message).toContain(`attempt 1): ${thrown}`);
+  });
+
+  it('of a record that JavaScript cannot read are reported, and the next event goes on', async () => {
+    const { subscribe, take, outcomes, errors, logged } = setUp();
+    let handled = 0;
+    subscribe('order.placed', () => {
+      handled += 1;
+    });
+    take({ offset: 0, value: '{"eventId":' }, { offset: 1, value: '[1]' }, { offset: 2 });
+    await until(() => outcomes().length === 3, 'the answers');
+    expect(outcomes()).toEqual(['0 failed', '1 failed', '2 done']);
+    expect(handled).toBe(1);
+    expect(errors.map(([{ code }, { event, offset }]) => [code, event, offset])).toEqual([
+      ['EVBUS_CODEC', 'invalid_message', 0],
+      ['EVBUS_CODEC', 'invalid_message', 1],
+    ]);
+    expect(logged.map(([level]) => level)).toEqual(['warn', 'warn']);
+  });
+});
+
+describe('what must not start', () => {
+  it('is released: no handler any more', async () => {
+    const { subscribe, registry, take, outcomes } = setUp();
+    const first = gate();
+    const handler = subscribe('order.placed', () => first.opened);
+    take({ offset: 0 }, { offset: 1 });
+    await tick();
+    registry.remove('order.placed', handler);
+    first.open();
+    await until(() => outcomes().length === 2, 'the answers');
+    expect(outcomes()).toEqual(['0 done', '1 released']);
+  });
+
+  it('is released at once: a stopped slot, but not its next epoch nor another slot', async () => {
+    const { dispatcher, subscribe, take, outcomes } = setUp();
+    const first = gate();
+    const seen: string[] = [];
+    subscribe('order.placed', async ({ eventId }) => {
+      seen.push(eventId);
+      await first.opened;
+    });
+    take({ offset: 0, slot: 3, epoch: 9, lane: 1 }, { offset: 1, slot: 3, epoch: 9, lane: 1 });
+    take({ offset: 2, slot: 3, epoch: 9, lane: 1 });
+    dispatcher.stop(3, 9);
+    await until(() => outcomes().length === 2, 'those that wait');
+    expect(outcomes()).toEqual(['1 released', '2 released']);
+    take({ offset: 3, slot: 3, epoch: 9, lane: 1 });
+    take({ offset: 4, slot: 3, epoch: 10, lane: 2 }, { offset: 5, slot: 4, epoch: 9, lane: 3 });
+    first.open();
+    await until(() => outcomes().length === 6, 'all answers');
+    expect(outcomes().sort()).toEqual([
+      '0 done',
+      '1 released',
+      '2 released',
+      '3 released',
+      '4 done',
+      '5 done',
+    ]);
+    expect(seen).toEqual(['event-0', 'event-4', 'event-5']);
+  });
+
+  it('is anything after the end, and nobody is answered', async () => {
+    const { dispatcher, subscribe, take, finishes } = setUp();
+    const first = gate();
+    let calls = 0;
+    subscribe('order.placed', () => {
+      calls += 1;
+      return first.opened;
+    });
+    take({ offset: 0 }, { offset: 1 });
+    dispatcher.close();
+    first.open();
+    take({ offset: 2 });
+    await tick();
+    await tick();
+    expect(calls).toBe(1);
+    expect(finishes).toEqual([]);
+  });
+});
+
+describe('a running handler', () => {
+  it('is known across awaits, until it ends, to its own dispatcher', async () => {
+    const { dispatcher, subscribe, take, outcomes } = setUp();
+    const other = setUp().dispatcher;
+    const states: boolean[] = [];
+    let later: Promise<void> = Promise.resolve();
+    const end = gate();
+    subscribe('order.placed', async () => {
+      states.push(dispatcher.current() !== undefined);
+      await tick();
+      states.push(dispatcher.current() !== undefined, other.current() !== undefined);
+      later = end.opened.then(() => {
+        states.push(dispatcher.current() !== undefined);
+      });
+    });
+    expect(dispatcher.current()).toBeUndefined();
+    take({});
+    expect(dispatcher.current()).toBeUndefined();
+    await until(() => outcomes().length === 1, 'the answer');
+    end.open();
+    await later;
+    expect(states).toEqual([true, true, false, false]);
+  });
+
+  it('can let the core go on without its answer, which is then released, once', async () => {
+    const { dispatcher, subscribe, take, outcomes } = setUp();
+    const end = gate();
+    subscribe('order.placed', async () => {
+      dispatcher.releaseCurrent();
+      await end.opened;
+    });
+    take({});
+    await tick();
+    expect(outcomes()).toEqual(['0 released']);
+    end.open();
+    await tick();
+    await tick();
+    expect(outcomes()).toEqual(['0 released']);
+  });
+});
