@@ -13,6 +13,8 @@ mod kafka;
 mod log;
 #[cfg(feature = "embedded")]
 mod memory;
+#[allow(dead_code)]
+mod subscribe;
 #[cfg(feature = "embedded")]
 pub mod testing;
 mod transport;

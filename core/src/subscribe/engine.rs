@@ -1,0 +1,748 @@
+//! The engine: what is handed out, committed, paused and handed over, and when.
+//!
+//! A state machine without thread, clock, lock or Kafka: its host tells it what happened ([`Engine::handle`]) and
+//! carries out what follows ([`Engine::advance`]). So it runs the same under Kafka and under a simulator.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Delivery, Outcome, Record, Ticket, TopicPartition};
+use crate::subscribe::commits::CommitSchedule;
+use crate::subscribe::lanes::RunLimits;
+use crate::subscribe::slots::{Ownership, Slot};
+
+/// The bounds of an engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EngineConfig {
+    /// How many bytes of records may be unfinished, as [`Record::size`] counts them. What the client had handed
+    /// out before a pause took effect comes on top.
+    pub(crate) max_bytes: usize,
+    /// How much one run may hold.
+    pub(crate) run: RunLimits,
+    /// The shortest time between two ordinary commits, and the pause after the first failed one.
+    pub(crate) commit_interval: Duration,
+    /// How long a revoked partition waits for its outstanding run, and then once more for its commit.
+    pub(crate) revoke_budget: Duration,
+    /// The shortest pause of a partition: resuming fetches again what the pause threw away.
+    pub(crate) resume_after: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            max_bytes: 48 << 20,
+            run: RunLimits { records: 500, bytes: 256 << 10 },
+            commit_interval: Duration::from_secs(1),
+            revoke_budget: Duration::from_secs(1),
+            resume_after: Duration::from_millis(100),
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Input<'a> {
+    /// The group gave these partitions to this member, and the client has begun to fetch them.
+    Assigned(Vec<TopicPartition>),
+    /// The group takes these back; [`Output::RevokeReady`] answers, once and with the same list.
+    Revoked(Vec<TopicPartition>),
+    /// These are gone already. Nothing answers: the host lets go of them at once.
+    Lost(Vec<TopicPartition>),
+    /// A record with an event, and when that occurred.
+    Record(Record, Option<i64>),
+    /// A record without an event, skipped by policy: received and finished in one.
+    Invalid {
+        /// Where it lies.
+        source: &'a TopicPartition,
+        /// Its offset.
+        offset: i64,
+    },
+    /// Answers of handlers, in any order, one for each delivery.
+    Finished(&'a [(Ticket, Outcome)]),
+    /// A commit ended.
+    Committed {
+        /// Which one.
+        id: u64,
+        /// How.
+        result: Result<()>,
+    },
+    /// These topics have handlers now: lanes that were held for want of one go on.
+    Topics(&'a [Arc<str>]),
+    /// Hand out nothing more, wait for what is out, commit. [`Output::Drained`] answers at the deadline at last.
+    Drain {
+        /// When waiting ends.
+        deadline: Instant,
+    },
+}
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// A run of one lane, to be handled one after the other and answered each.
+    Deliver(Vec<Delivery>),
+    /// Start nothing more of this lane's outstanding run and answer what has not started with
+    /// [`Outcome::Released`]. A host that cannot lets the run go on; the engine then waits longer.
+    Recall {
+        /// The lane.
+        lane: u32,
+    },
+    /// The lane's outstanding run outlived its partition: what has not started must not start, what runs may run
+    /// beside the new owner's handler, and the answers come too late.
+    Fenced {
+        /// The lane.
+        lane: u32,
+        /// The partition.
+        source: TopicPartition,
+        /// How many deliveries are unanswered.
+        unanswered: usize,
+    },
+    /// Stop fetching.
+    Pause(Vec<TopicPartition>),
+    /// Fetch again.
+    Resume(Vec<TopicPartition>),
+    /// Commit and answer with [`Input::Committed`]. No other one is outstanding.
+    Commit {
+        /// Names it in the answer.
+        id: u64,
+        /// Per partition the offset of the next record to be handled.
+        offsets: Vec<(TopicPartition, i64)>,
+    },
+    /// Hand these over now, all in one call: the client takes a part for the whole.
+    RevokeReady(Vec<TopicPartition>),
+    /// The drain ended. Of the records that were received and not committed when it began, so many are finished
+    /// and committed now, and so many will be delivered again, by whichever member.
+    Drained {
+        /// Finished and committed.
+        handled: u64,
+        /// To be delivered again.
+        abandoned: u64,
+    },
+    /// Something cannot be done.
+    Failed(Error),
+}
+
+/// What the engine counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Records accepted for handlers.
+    pub(crate) received: u64,
+    /// Deliveries that were handled in time.
+    pub(crate) handled: u64,
+    /// Deliveries whose handler failed in time.
+    pub(crate) failed: u64,
+    /// Deliveries that nobody handled.
+    pub(crate) released: u64,
+    /// Records skipped because they held no event.
+    pub(crate) invalid: u64,
+    /// Answers that came too late or twice.
+    pub(crate) late: u64,
+    /// Those of them whose handler ran after its partition was gone.
+    pub(crate) handled_after_revoke: u64,
+    /// Records whose offset had been received already.
+    pub(crate) duplicates: u64,
+    /// Records of partitions that are not owned, and those that came after the drain began.
+    pub(crate) stray: u64,
+    /// Unfinished records that went with their partition.
+    pub(crate) handed_over: u64,
+    /// Commits that succeeded.
+    pub(crate) commits: u64,
+    /// Commits that failed.
+    pub(crate) commit_failures: u64,
+    /// Partitions handed over although something finished could not be committed.
+    pub(crate) revoked_uncommitted: u64,
+    /// Pauses of partitions.
+    pub(crate) pauses: u64,
+}
+
+/// The engine's load at this moment, and its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EngineStats {
+    /// What was counted.
+    pub(crate) counters: Counters,
+    /// Bytes of unfinished records.
+    pub(crate) bytes: usize,
+    /// Records handed out and not yet answered.
+    pub(crate) in_flight: usize,
+    /// Records that wait to be handed out.
+    pub(crate) waiting: usize,
+    /// Partitions owned.
+    pub(crate) owned: usize,
+    /// Partitions of those whose fetching is paused.
+    pub(crate) paused: usize,
+}
+
+/// One owned partition at this moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartitionStats<'a> {
+    /// Which one.
+    pub(crate) source: &'a TopicPartition,
+    /// The newest offset received in this assignment.
+    pub(crate) last_received: Option<i64>,
+    /// The offset behind the finished prefix.
+    pub(crate) watermark: Option<i64>,
+    /// The offset committed last.
+    pub(crate) committed: Option<i64>,
+    /// Records handed out and not yet answered.
+    pub(crate) in_flight: usize,
+    /// Records that wait to be handed out.
+    pub(crate) waiting: usize,
+    /// Fetching is paused.
+    pub(crate) paused: bool,
+    /// Nothing is handed out because nobody handles the topic.
+    pub(crate) held: bool,
+}
+
+#[derive(Debug)]
+struct Revocation {
+    partitions: Vec<TopicPartition>,
+    slots: Vec<u16>,
+    deadline: Instant,
+    force_at: Instant,
+}
+
+#[derive(Debug)]
+struct Drain {
+    deadline: Instant,
+    handled: u64,
+    abandoned: u64,
+    commit_given_up: bool,
+    reported: bool,
+}
+
+/// What follows from an answer.
+enum Verdict {
+    /// The record is finished.
+    Finish,
+    /// The record stays unfinished, at the head of its lane.
+    GiveBack,
+}
+
+/// The policy for answers. A failure was logged and reported by the host and finishes its record; while
+/// draining it finishes nothing, so that the next start delivers the record again.
+fn judge(outcome: Outcome, draining: bool) -> Verdict {
+    match outcome {
+        Outcome::Done => Verdict::Finish,
+        Outcome::Failed if draining => Verdict::GiveBack,
+        Outcome::Failed => Verdict::Finish,
+        Outcome::Released => Verdict::GiveBack,
+    }
+}
+
+/// The state of one consumer.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    config: EngineConfig,
+    slots: Vec<Slot>,
+    by_source: HashMap<TopicPartition, u16>,
+    last_source: u16,
+    noted: Vec<u16>,
+    bytes: usize,
+    commits: CommitSchedule,
+    revocations: Vec<Revocation>,
+    drain: Option<Drain>,
+    outputs: Vec<Output>,
+    counters: Counters,
+    wake_at: Option<Instant>,
+    #[cfg(test)]
+    first_sequence: u32,
+}
+
+impl Engine {
+    /// An engine that owns nothing.
+    pub(crate) fn new(config: EngineConfig) -> Self {
+        Engine {
+            config,
+            slots: Vec::new(),
+            by_source: HashMap::new(),
+            last_source: 0,
+            noted: Vec::new(),
+            bytes: 0,
+            commits: CommitSchedule::new(config.commit_interval, config.revoke_budget / 4),
+            revocations: Vec::new(),
+            drain: None,
+            outputs: Vec::new(),
+            counters: Counters::default(),
+            wake_at: None,
+            #[cfg(test)]
+            first_sequence: 0,
+        }
+    }
+
+    /// Runs on: poll thread. Takes what happened. Cheap; what follows waits for [`Engine::advance`].
+    pub(crate) fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Assigned(partitions) => self.assigned(partitions),
+            Input::Revoked(partitions) => self.revoked(now, partitions),
+            Input::Lost(partitions) => self.lost(&partitions),
+            Input::Record(record, occurred_on) => self.record(record, occurred_on),
+            Input::Invalid { source, offset } => self.invalid(source, offset),
+            Input::Finished(answers) => answers.iter().for_each(|(ticket, outcome)| self.finished(*ticket, *outcome)),
+            Input::Committed { id, result } => self.committed(now, id, result),
+            Input::Topics(topics) => self.topics(topics),
+            Input::Drain { deadline } => self.begin_drain(deadline),
+        }
+    }
+
+    /// Runs on: poll thread. Says what follows from all that was handled and from the time. To be called after
+    /// each batch of inputs and at [`Engine::wake_at`].
+    pub(crate) fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
+        self.seal(now);
+        out.append(&mut self.outputs);
+        self.hand_out(out);
+        self.control_fetching(now, out);
+        self.commit(now, out);
+        self.hand_over(now, out);
+        self.end_drain(now, out);
+        self.wake_at = self.next_wake();
+    }
+
+    /// When [`Engine::advance`] has something to do by time alone, as of its last call; always later than that
+    /// call's time.
+    pub(crate) fn wake_at(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// The bytes of unfinished records have reached the bound: the host should advance before it polls on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= self.config.max_bytes
+    }
+
+    /// The engine waits for partitions to be handed over.
+    pub(crate) fn is_revoking(&self) -> bool {
+        !self.revocations.is_empty()
+    }
+
+    /// The load at this moment and what was counted. One pass over the partitions.
+    pub(crate) fn stats(&self) -> EngineStats {
+        let mut stats = EngineStats { counters: self.counters, bytes: self.bytes, ..EngineStats::default() };
+        for slot in &self.slots {
+            stats.in_flight += slot.lane.open();
+            stats.waiting += slot.lane.waiting();
+            stats.owned += usize::from(slot.ownership == Ownership::Owned);
+            stats.paused += usize::from(slot.paused.is_some());
+        }
+        stats
+    }
+
+    /// The owned partitions at this moment.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionStats<'_>> {
+        self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
+            source: &slot.source,
+            last_received: slot.offsets.last_received(),
+            watermark: slot.offsets.watermark(),
+            committed: slot.committed_offset(),
+            in_flight: slot.lane.open(),
+            waiting: slot.lane.waiting(),
+            paused: slot.paused.is_some(),
+            held: slot.lane.is_held(),
+        })
+    }
+
+    fn assigned(&mut self, partitions: Vec<TopicPartition>) {
+        let mut resume = Vec::new();
+        for source in partitions {
+            let index = match self.by_source.get(&source) {
+                Some(index) => *index,
+                None => match self.add_slot(&source) {
+                    Some(index) => index,
+                    None => continue,
+                },
+            };
+            match self.slots[index as usize].ownership {
+                Ownership::Owned => continue,
+                Ownership::Vacant => {}
+                Ownership::Revoking | Ownership::Sealed => self.take_away(&source, index),
+            }
+            let slot = &mut self.slots[index as usize];
+            slot.begin();
+            if std::mem::take(&mut slot.left_paused) {
+                resume.push(source);
+            }
+        }
+        if !resume.is_empty() {
+            self.outputs.push(Output::Resume(resume));
+        }
+    }
+
+    fn add_slot(&mut self, source: &TopicPartition) -> Option<u16> {
+        let Ok(index) = u16::try_from(self.slots.len()) else {
+            let error = Error::new(ErrorKind::IllegalState, "a member cannot consume more than 65536 partitions")
+                .with("topic", &source.topic)
+                .with("partition", source.partition)
+                .hint("add members to the group, or subscribe to fewer topics");
+            self.outputs.push(Output::Failed(error));
+            return None;
+        };
+        #[cfg(test)]
+        let first_sequence = self.first_sequence;
+        #[cfg(not(test))]
+        let first_sequence = 0;
+        self.slots.push(Slot::new(source.clone(), index, 0, first_sequence));
+        self.by_source.insert(source.clone(), index);
+        Some(index)
+    }
+
+    fn revoked(&mut self, now: Instant, mut partitions: Vec<TopicPartition>) {
+        let asked = partitions.len();
+        partitions.retain(|source| !self.revocations.iter().any(|earlier| earlier.partitions.contains(source)));
+        if asked > 0 && partitions.is_empty() {
+            return;
+        }
+        let mut slots = Vec::new();
+        for source in &partitions {
+            let Some(&index) = self.by_source.get(source) else { continue };
+            let slot = &mut self.slots[index as usize];
+            if slot.ownership != Ownership::Owned {
+                continue;
+            }
+            slot.ownership = Ownership::Revoking;
+            slot.left_paused |= slot.paused.take().is_some();
+            let (records, bytes) = slot.lane.drop_waiting();
+            slot.bytes -= bytes;
+            self.bytes -= bytes;
+            self.counters.handed_over += records as u64;
+            if slot.lane.open() > 0 && self.drain.is_none() {
+                self.outputs.push(Output::Recall { lane: u32::from(index) });
+            }
+            slots.push(index);
+        }
+        let deadline = now + self.config.revoke_budget;
+        let force_at = deadline + self.config.revoke_budget;
+        self.revocations.push(Revocation { partitions, slots, deadline, force_at });
+    }
+
+    fn lost(&mut self, partitions: &[TopicPartition]) {
+        for source in partitions {
+            match self.by_source.get(source) {
+                Some(&index) if self.slots[index as usize].ownership != Ownership::Vacant => {
+                    self.take_away(source, index);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends an assignment without waiting for anything.
+    fn take_away(&mut self, source: &TopicPartition, index: u16) {
+        self.revocations.retain_mut(|revocation| {
+            let before = revocation.partitions.len();
+            revocation.partitions.retain(|partition| partition != source);
+            revocation.slots.retain(|slot| *slot != index);
+            revocation.partitions.len() == before || !revocation.partitions.is_empty()
+        });
+        if self.slots[index as usize].is_running() {
+            self.fence(index);
+        }
+        self.end_assignment(index);
+    }
+
+    fn fence(&mut self, index: u16) {
+        let slot = &self.slots[index as usize];
+        self.outputs.push(Output::Fenced {
+            lane: u32::from(index),
+            source: slot.source.clone(),
+            unanswered: slot.lane.open(),
+        });
+    }
+
+    fn end_assignment(&mut self, index: u16) {
+        let slot = &mut self.slots[index as usize];
+        if let Some(drain) = &mut self.drain {
+            drain.handled += slot.committed_records() - slot.drain_base;
+            drain.abandoned += slot.offsets.received() - slot.committed_records();
+        }
+        let (records, bytes) = slot.end();
+        self.bytes -= bytes;
+        self.counters.handed_over += records as u64;
+    }
+
+    fn record(&mut self, record: Record, occurred_on: Option<i64>) {
+        let Some(index) = self.open_slot(&record.source) else { return };
+        let size = record.size();
+        if !self.slots[index as usize].receive(record, occurred_on) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        self.bytes += size;
+        self.counters.received += 1;
+        self.note(index);
+    }
+
+    fn invalid(&mut self, source: &TopicPartition, offset: i64) {
+        let Some(index) = self.open_slot(source) else { return };
+        let offsets = &mut self.slots[index as usize].offsets;
+        let before = offsets.watermark();
+        if !offsets.skip(offset) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        self.counters.invalid += 1;
+        if offsets.watermark() != before {
+            self.commits.want();
+        }
+    }
+
+    /// The slot of a partition whose records are taken.
+    fn open_slot(&mut self, source: &TopicPartition) -> Option<u16> {
+        // Records come in stretches of one partition, so most look-ups end here.
+        let cached = self.slots.get(self.last_source as usize).is_some_and(|slot| slot.source == *source);
+        if !cached && let Some(index) = self.by_source.get(source) {
+            self.last_source = *index;
+        }
+        let index = self.last_source;
+        let slot = self.slots.get(index as usize);
+        let open = slot.is_some_and(|slot| slot.source == *source && slot.ownership == Ownership::Owned);
+        if !open || self.drain.is_some() {
+            self.counters.stray += 1;
+            return None;
+        }
+        Some(index)
+    }
+
+    fn note(&mut self, index: u16) {
+        let slot = &mut self.slots[index as usize];
+        if !slot.noted {
+            slot.noted = true;
+            self.noted.push(index);
+        }
+    }
+
+    fn finished(&mut self, ticket: Ticket, outcome: Outcome) {
+        let index = ticket.slot();
+        let slot = match self.slots.get_mut(index as usize) {
+            Some(slot) if slot.accepts(ticket.epoch()) => slot,
+            _ => {
+                self.counters.late += 1;
+                self.counters.handled_after_revoke += u64::from(outcome != Outcome::Released);
+                return;
+            }
+        };
+        let answered = match judge(outcome, self.drain.is_some()) {
+            Verdict::Finish => {
+                let answered = slot.lane.finish(ticket.sequence());
+                if answered.is_some() {
+                    let before = slot.offsets.passed();
+                    slot.offsets.finish(ticket.sequence());
+                    if slot.offsets.passed() != before {
+                        self.commits.want();
+                    }
+                }
+                answered
+            }
+            Verdict::GiveBack => slot.lane.give_back(ticket.sequence()),
+        };
+        let Some(answered) = answered else {
+            self.counters.late += 1;
+            return;
+        };
+        slot.bytes -= answered.freed;
+        self.bytes -= answered.freed;
+        match outcome {
+            Outcome::Done => self.counters.handled += 1,
+            Outcome::Failed => self.counters.failed += 1,
+            Outcome::Released => self.counters.released += 1,
+        }
+        if answered.run_over {
+            self.note(index);
+        }
+    }
+
+    fn committed(&mut self, now: Instant, id: u64, result: Result<()>) {
+        let Some(entries) = self.commits.end(now, id, result.is_ok()) else { return };
+        match result {
+            Ok(()) => {
+                self.counters.commits += 1;
+                entries.into_iter().for_each(|entry| self.slots[entry.slot as usize].committed(entry));
+            }
+            Err(error) => {
+                self.counters.commit_failures += 1;
+                if !error.is_retryable() {
+                    entries.into_iter().for_each(|entry| self.slots[entry.slot as usize].commit_refused(entry));
+                }
+                if error.is_fatal() && let Some(drain) = &mut self.drain {
+                    drain.commit_given_up = true;
+                }
+            }
+        }
+    }
+
+    fn topics(&mut self, topics: &[Arc<str>]) {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            if slot.ownership == Ownership::Owned && topics.contains(&slot.source.topic) {
+                slot.lane.unhold();
+                self.note(index as u16);
+            }
+        }
+    }
+
+    fn begin_drain(&mut self, deadline: Instant) {
+        if let Some(drain) = &mut self.drain {
+            drain.deadline = drain.deadline.min(deadline);
+            return;
+        }
+        self.drain = Some(Drain { deadline, handled: 0, abandoned: 0, commit_given_up: false, reported: false });
+        for slot in &mut self.slots {
+            slot.drain_base = slot.committed_records();
+            if slot.ownership == Ownership::Owned && slot.lane.open() > 0 {
+                self.outputs.push(Output::Recall { lane: u32::from(slot.index) });
+            }
+        }
+    }
+
+    /// Closes revoked partitions whose run is over, or all of a revocation when its budget is.
+    fn seal(&mut self, now: Instant) {
+        for at in 0..self.revocations.len() {
+            let over = now >= self.revocations[at].deadline;
+            for position in 0..self.revocations[at].slots.len() {
+                let index = self.revocations[at].slots[position];
+                let slot = &mut self.slots[index as usize];
+                if slot.ownership != Ownership::Revoking || (slot.lane.open() > 0 && !over) {
+                    continue;
+                }
+                slot.ownership = Ownership::Sealed;
+                if slot.lane.open() > 0 {
+                    self.fence(index);
+                }
+            }
+        }
+    }
+
+    fn hand_out(&mut self, out: &mut Vec<Output>) {
+        let draining = self.drain.is_some();
+        while let Some(index) = self.noted.pop() {
+            let slot = &mut self.slots[index as usize];
+            slot.noted = false;
+            if draining || slot.ownership != Ownership::Owned {
+                continue;
+            }
+            let (limits, lane) = (self.config.run, u32::from(index));
+            let (epoch, slot_index) = (slot.ticket(0).epoch(), slot.index);
+            let run = slot.lane.next_run(limits, lane, |sequence| Ticket::new(epoch, slot_index, sequence));
+            out.extend(run.map(Output::Deliver));
+        }
+    }
+
+    /// Pauses partitions that hold more than a fair share once half of the budget is taken: what they hold then
+    /// and a share for each of the others fit the budget together, and one slow partition stops no other.
+    fn control_fetching(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let draining = self.drain.is_some();
+        let half = self.config.max_bytes / 2;
+        let (over_half, below_quarter) = (self.bytes > half, self.bytes < half / 2);
+        let share = half / self.owned().max(1);
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for slot in self.slots.iter_mut().filter(|slot| slot.ownership == Ownership::Owned) {
+            match slot.paused {
+                None if draining || (over_half && slot.bytes > share && slot.lane.waiting() > 0) => {
+                    slot.paused = Some(now);
+                    pause.push(slot.source.clone());
+                }
+                Some(since)
+                    if !draining
+                        && can_resume(slot.bytes, share, below_quarter)
+                        && now >= since + self.config.resume_after =>
+                {
+                    slot.paused = None;
+                    resume.push(slot.source.clone());
+                }
+                _ => {}
+            }
+        }
+        self.counters.pauses += pause.len() as u64;
+        out.extend((!pause.is_empty()).then_some(Output::Pause(pause)));
+        out.extend((!resume.is_empty()).then_some(Output::Resume(resume)));
+    }
+
+    fn owned(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.ownership == Ownership::Owned).count()
+    }
+
+    /// Somebody waits for what is finished to be committed.
+    fn commit_is_urgent(&self) -> bool {
+        let settled = match &self.drain {
+            Some(drain) => !drain.reported && !self.slots.iter().any(Slot::is_running),
+            None => false,
+        };
+        self.slots.iter().any(|slot| (settled || slot.ownership == Ownership::Sealed) && slot.to_commit().is_some())
+    }
+
+    fn commit(&mut self, now: Instant, out: &mut Vec<Output>) {
+        if !self.commits.is_due(now, self.commit_is_urgent()) {
+            return;
+        }
+        let entries: Vec<_> = self.slots.iter().filter_map(Slot::to_commit).collect();
+        let offsets =
+            entries.iter().map(|entry| (self.slots[entry.slot as usize].source.clone(), entry.offset)).collect();
+        if let Some(id) = self.commits.start(now, entries) {
+            out.push(Output::Commit { id, offsets });
+        }
+    }
+
+    fn hand_over(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let mut at = 0;
+        while at < self.revocations.len() {
+            let revocation = &self.revocations[at];
+            let committed = revocation.slots.iter().all(|index| {
+                let slot = &self.slots[*index as usize];
+                slot.ownership == Ownership::Sealed && slot.to_commit().is_none() && !self.commits.names(*index)
+            });
+            if !committed && now < revocation.force_at {
+                at += 1;
+                continue;
+            }
+            let revocation = self.revocations.remove(at);
+            for index in revocation.slots {
+                let slot = &self.slots[index as usize];
+                if slot.commit_given_up || slot.to_commit().is_some() {
+                    self.counters.revoked_uncommitted += 1;
+                }
+                self.end_assignment(index);
+            }
+            out.push(Output::RevokeReady(revocation.partitions));
+        }
+    }
+
+    fn end_drain(&mut self, now: Instant, out: &mut Vec<Output>) {
+        let Some(drain) = self.drain.as_ref().filter(|drain| !drain.reported) else { return };
+        let settled = !self.slots.iter().any(Slot::is_running);
+        let committed = !self.commits.is_outstanding() && self.slots.iter().all(|slot| slot.to_commit().is_none());
+        if now < drain.deadline && !(settled && (committed || drain.commit_given_up)) {
+            return;
+        }
+        let (mut handled, mut abandoned) = (drain.handled, drain.abandoned);
+        for slot in &self.slots {
+            handled += slot.committed_records() - slot.drain_base;
+            abandoned += slot.offsets.received() - slot.committed_records();
+        }
+        out.push(Output::Drained { handled, abandoned });
+        self.drain.as_mut().expect("it was there above").reported = true;
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let revocations = self.revocations.iter().map(|revocation| {
+            let sealed = |index: &u16| self.slots[*index as usize].ownership == Ownership::Sealed;
+            if revocation.slots.iter().all(sealed) { revocation.force_at } else { revocation.deadline }
+        });
+        let drain = self.drain.as_ref().filter(|drain| !drain.reported).map(|drain| drain.deadline);
+        let commit = self.commits.due_at(self.commit_is_urgent());
+        let half = self.config.max_bytes / 2;
+        let share = half / self.owned().max(1);
+        let resume = self.slots.iter().filter(|_| self.drain.is_none()).filter_map(|slot| {
+            let since = slot.paused?;
+            can_resume(slot.bytes, share, self.bytes < half / 2).then(|| since + self.config.resume_after)
+        });
+        revocations.chain(drain).chain(commit).chain(resume).min()
+    }
+}
+
+/// A paused partition goes on when it holds at most half of its share, or when all together hold little.
+fn can_resume(bytes: usize, share: usize, below_quarter: bool) -> bool {
+    below_quarter || bytes <= share / 2
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

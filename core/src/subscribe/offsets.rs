@@ -1,0 +1,229 @@
+//! Which offsets of one partition are finished, and from where the group goes on.
+
+use std::collections::VecDeque;
+
+/// The received offsets of one partition and how far they are finished without a gap.
+///
+/// Offsets need not be consecutive: compaction and transaction markers leave holes, so only what was received
+/// counts. Every received offset gets a sequence number, which is also its place in the queue; sequences wrap,
+/// and a number that is not in the window is recognised by its distance from the front.
+#[derive(Debug)]
+pub(crate) struct OffsetTracker {
+    entries: VecDeque<Entry>,
+    first: u32,
+    last_received: Option<i64>,
+    watermark: Option<i64>,
+    received: u64,
+    passed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    offset: i64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Finished,
+    /// Never handed out, so nobody holds its sequence: neighbours of this kind share one entry.
+    Skipped,
+}
+
+impl OffsetTracker {
+    /// An empty tracker whose first offset gets the sequence `first`.
+    pub(crate) fn new(first: u32) -> Self {
+        OffsetTracker {
+            entries: VecDeque::new(),
+            first,
+            last_received: None,
+            watermark: None,
+            received: 0,
+            passed: 0,
+        }
+    }
+
+    /// Forgets all offsets and goes on with the next sequence, for a new assignment of the partition.
+    pub(crate) fn restart(&mut self) {
+        *self = OffsetTracker::new(self.first.wrapping_add(self.entries.len() as u32));
+    }
+
+    /// Takes a received offset and gives its sequence; `None` when it is not behind the last one received,
+    /// as after a fetch that started again.
+    pub(crate) fn receive(&mut self, offset: i64) -> Option<u32> {
+        if !self.is_new(offset) {
+            return None;
+        }
+        let sequence = self.first.wrapping_add(self.entries.len() as u32);
+        self.entries.push_back(Entry { offset, state: State::Open });
+        self.last_received = Some(offset);
+        self.received += 1;
+        Some(sequence)
+    }
+
+    /// Takes an offset that needs no handler: received and finished at once. False as for [`Self::receive`].
+    pub(crate) fn skip(&mut self, offset: i64) -> bool {
+        if !self.is_new(offset) {
+            return false;
+        }
+        self.last_received = Some(offset);
+        match self.entries.back_mut() {
+            None => self.watermark = Some(offset + 1),
+            Some(last) if last.state == State::Skipped => last.offset = offset,
+            Some(_) => self.entries.push_back(Entry { offset, state: State::Skipped }),
+        }
+        true
+    }
+
+    /// Marks a sequence as finished; false when it is unknown or finished already.
+    pub(crate) fn finish(&mut self, sequence: u32) -> bool {
+        match self.entries.get_mut(sequence.wrapping_sub(self.first) as usize) {
+            Some(entry) if entry.state == State::Open => entry.state = State::Finished,
+            _ => return false,
+        }
+        while let Some(entry) = self.entries.front() {
+            match entry.state {
+                State::Open => break,
+                State::Finished => self.passed += 1,
+                State::Skipped => {}
+            }
+            self.watermark = Some(entry.offset + 1);
+            self.entries.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+        true
+    }
+
+    /// The offset behind the last one of the finished prefix: what to commit. `None` before anything finished.
+    pub(crate) fn watermark(&self) -> Option<i64> {
+        self.watermark
+    }
+
+    /// The newest offset received.
+    pub(crate) fn last_received(&self) -> Option<i64> {
+        self.last_received
+    }
+
+    /// How many offsets were received for a handler since the assignment.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// How many of those lie in the finished prefix.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    fn is_new(&self, offset: i64) -> bool {
+        self.last_received.is_none_or(|last| offset > last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_received_is_nothing_to_commit() {
+        assert_eq!(OffsetTracker::new(0).watermark(), None);
+    }
+
+    #[test]
+    fn the_watermark_waits_for_the_smallest_unfinished_offset() {
+        let mut offsets = OffsetTracker::new(0);
+        let sequences: Vec<u32> = [10, 11, 15, 20].iter().map(|offset| offsets.receive(*offset).unwrap()).collect();
+        assert!(offsets.finish(sequences[1]));
+        assert!(offsets.finish(sequences[2]));
+        assert_eq!(offsets.watermark(), None);
+        assert!(offsets.finish(sequences[0]));
+        assert_eq!((offsets.watermark(), offsets.passed()), (Some(16), 3), "holes in the offsets do not count");
+        assert!(offsets.finish(sequences[3]));
+        assert_eq!((offsets.watermark(), offsets.received()), (Some(21), 4));
+    }
+
+    #[test]
+    fn a_sequence_finishes_once() {
+        let mut offsets = OffsetTracker::new(7);
+        let (first, second) = (offsets.receive(0).unwrap(), offsets.receive(1).unwrap());
+        assert!(offsets.finish(second) && !offsets.finish(second));
+        assert!(offsets.finish(first) && !offsets.finish(first) && !offsets.finish(second));
+        assert!(!offsets.finish(99));
+        assert_eq!(offsets.passed(), 2);
+    }
+
+    #[test]
+    fn old_offsets_are_refused() {
+        let mut offsets = OffsetTracker::new(0);
+        assert_eq!(offsets.receive(5), Some(0));
+        assert_eq!((offsets.receive(5), offsets.receive(4), offsets.skip(5)), (None, None, false));
+        assert_eq!(offsets.receive(6), Some(1));
+        assert_eq!(offsets.last_received(), Some(6));
+    }
+
+    #[test]
+    fn skipped_offsets_move_the_watermark_and_take_one_entry_for_many() {
+        let mut offsets = OffsetTracker::new(0);
+        assert!(offsets.skip(3));
+        assert_eq!(offsets.watermark(), Some(4));
+        let open = offsets.receive(4).unwrap();
+        for offset in 5..10_000 {
+            assert!(offsets.skip(offset));
+        }
+        assert_eq!((offsets.entries.len(), offsets.watermark()), (2, Some(4)));
+        let behind = offsets.receive(10_000).unwrap();
+        assert!(offsets.finish(open));
+        assert_eq!(offsets.watermark(), Some(10_000));
+        assert!(offsets.finish(behind));
+        assert_eq!((offsets.watermark(), offsets.passed(), offsets.received()), (Some(10_001), 2, 2));
+    }
+
+    #[test]
+    fn a_new_assignment_does_not_know_the_sequences_of_the_old_one() {
+        let mut offsets = OffsetTracker::new(u32::MAX);
+        let old = [offsets.receive(1).unwrap(), offsets.receive(2).unwrap()];
+        offsets.restart();
+        let new = offsets.receive(1).unwrap();
+        assert!(old.iter().all(|sequence| !offsets.finish(*sequence)));
+        assert_eq!((offsets.watermark(), new), (None, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn the_watermark_equals_that_of_a_plain_map(
+            first in prop_oneof![Just(0u32), Just(u32::MAX - 3), any::<u32>()],
+            steps in prop::collection::vec((0u8..4, 1i64..4, any::<prop::sample::Index>()), 1..200),
+        ) {
+            let mut offsets = OffsetTracker::new(first);
+            let mut model: BTreeMap<i64, (Option<u32>, bool)> = BTreeMap::new();
+            let mut next = 100;
+            for (step, gap, pick) in steps {
+                match step {
+                    0 | 1 => {
+                        next += gap;
+                        model.insert(next, (Some(offsets.receive(next).unwrap()), false));
+                    }
+                    2 => {
+                        next += gap;
+                        prop_assert!(offsets.skip(next));
+                        model.insert(next, (None, true));
+                    }
+                    _ => {
+                        let open: Vec<i64> = model.iter().filter(|(_, (_, done))| !done).map(|(o, _)| *o).collect();
+                        if !open.is_empty() {
+                            let entry = model.get_mut(pick.get(&open)).unwrap();
+                            prop_assert!(offsets.finish(entry.0.unwrap()));
+                            entry.1 = true;
+                        }
+                    }
+                }
+                let prefix = model.iter().take_while(|(_, (_, done))| *done).map(|(offset, _)| offset + 1).last();
+                prop_assert_eq!(offsets.watermark(), prefix);
+            }
+        }
+    }
+}
