@@ -5,194 +5,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Delivery, Outcome, Record, Ticket, TopicPartition};
+use crate::event::{Outcome, Record, Ticket, TopicPartition};
 use crate::subscribe::commits::CommitSchedule;
-use crate::subscribe::lanes::RunLimits;
 use crate::subscribe::slots::{Ownership, Slot};
 
-/// The bounds of an engine.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct EngineConfig {
-    /// How many bytes of records may be unfinished, as [`Record::size`] counts them. What the client had handed
-    /// out before a pause took effect comes on top.
-    pub(crate) max_bytes: usize,
-    /// How much one run may hold.
-    pub(crate) run: RunLimits,
-    /// The shortest time between two ordinary commits, and the pause after the first failed one.
-    pub(crate) commit_interval: Duration,
-    /// How long a revoked partition waits for its outstanding run, and then once more for its commit.
-    pub(crate) revoke_budget: Duration,
-    /// The shortest pause of a partition: resuming fetches again what the pause threw away.
-    pub(crate) resume_after: Duration,
-}
+mod messages;
+mod stats;
 
-impl Default for EngineConfig {
-    fn default() -> Self {
-        EngineConfig {
-            max_bytes: 48 << 20,
-            run: RunLimits { records: 500, bytes: 256 << 10 },
-            commit_interval: Duration::from_secs(1),
-            revoke_budget: Duration::from_secs(1),
-            resume_after: Duration::from_millis(100),
-        }
-    }
-}
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum Input<'a> {
-    /// The group gave these partitions to this member, and the client has begun to fetch them.
-    Assigned(Vec<TopicPartition>),
-    /// The group takes these back; [`Output::RevokeReady`] answers, once and with the same list.
-    Revoked(Vec<TopicPartition>),
-    /// These are gone already. Nothing answers: the host lets go of them at once.
-    Lost(Vec<TopicPartition>),
-    /// A record with an event, and when that occurred.
-    Record(Record, Option<i64>),
-    /// A record without an event, skipped by policy: received and finished in one.
-    Invalid {
-        /// Where it lies.
-        source: &'a TopicPartition,
-        /// Its offset.
-        offset: i64,
-    },
-    /// Answers of handlers, in any order, one for each delivery.
-    Finished(&'a [(Ticket, Outcome)]),
-    /// A commit ended.
-    Committed {
-        /// Which one.
-        id: u64,
-        /// How.
-        result: Result<()>,
-    },
-    /// These topics have handlers now: lanes that were held for want of one go on.
-    Topics(&'a [Arc<str>]),
-    /// Hand out nothing more, wait for what is out, commit. [`Output::Drained`] answers at the deadline at last.
-    Drain {
-        /// When waiting ends.
-        deadline: Instant,
-    },
-}
-
-/// What is to be done, in this order.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// A run of one lane, to be handled one after the other and answered each.
-    Deliver(Vec<Delivery>),
-    /// Start nothing more of this lane's outstanding run and answer what has not started with
-    /// [`Outcome::Released`]. A host that cannot lets the run go on; the engine then waits longer.
-    Recall {
-        /// The lane.
-        lane: u32,
-    },
-    /// The lane's outstanding run outlived its partition: what has not started must not start, what runs may run
-    /// beside the new owner's handler, and the answers come too late.
-    Fenced {
-        /// The lane.
-        lane: u32,
-        /// The partition.
-        source: TopicPartition,
-        /// How many deliveries are unanswered.
-        unanswered: usize,
-    },
-    /// Stop fetching.
-    Pause(Vec<TopicPartition>),
-    /// Fetch again.
-    Resume(Vec<TopicPartition>),
-    /// Commit and answer with [`Input::Committed`]. No other one is outstanding.
-    Commit {
-        /// Names it in the answer.
-        id: u64,
-        /// Per partition the offset of the next record to be handled.
-        offsets: Vec<(TopicPartition, i64)>,
-    },
-    /// Hand these over now, all in one call: the client takes a part for the whole.
-    RevokeReady(Vec<TopicPartition>),
-    /// The drain ended. Of the records that were received and not committed when it began, so many are finished
-    /// and committed now, and so many will be delivered again, by whichever member.
-    Drained {
-        /// Finished and committed.
-        handled: u64,
-        /// To be delivered again.
-        abandoned: u64,
-    },
-    /// Something cannot be done.
-    Failed(Error),
-}
-
-/// What the engine counted since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    /// Records accepted for handlers.
-    pub(crate) received: u64,
-    /// Deliveries that were handled in time.
-    pub(crate) handled: u64,
-    /// Deliveries whose handler failed in time.
-    pub(crate) failed: u64,
-    /// Deliveries that nobody handled.
-    pub(crate) released: u64,
-    /// Records skipped because they held no event.
-    pub(crate) invalid: u64,
-    /// Answers that came too late or twice.
-    pub(crate) late: u64,
-    /// Those of them whose handler ran after its partition was gone.
-    pub(crate) handled_after_revoke: u64,
-    /// Records whose offset had been received already.
-    pub(crate) duplicates: u64,
-    /// Records of partitions that are not owned, and those that came after the drain began.
-    pub(crate) stray: u64,
-    /// Unfinished records that went with their partition.
-    pub(crate) handed_over: u64,
-    /// Commits that succeeded.
-    pub(crate) commits: u64,
-    /// Commits that failed.
-    pub(crate) commit_failures: u64,
-    /// Partitions handed over although something finished could not be committed.
-    pub(crate) revoked_uncommitted: u64,
-    /// Pauses of partitions.
-    pub(crate) pauses: u64,
-}
-
-/// The engine's load at this moment, and its counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EngineStats {
-    /// What was counted.
-    pub(crate) counters: Counters,
-    /// Bytes of unfinished records.
-    pub(crate) bytes: usize,
-    /// Records handed out and not yet answered.
-    pub(crate) in_flight: usize,
-    /// Records that wait to be handed out.
-    pub(crate) waiting: usize,
-    /// Partitions owned.
-    pub(crate) owned: usize,
-    /// Partitions of those whose fetching is paused.
-    pub(crate) paused: usize,
-}
-
-/// One owned partition at this moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PartitionStats<'a> {
-    /// Which one.
-    pub(crate) source: &'a TopicPartition,
-    /// The newest offset received in this assignment.
-    pub(crate) last_received: Option<i64>,
-    /// The offset behind the finished prefix.
-    pub(crate) watermark: Option<i64>,
-    /// The offset committed last.
-    pub(crate) committed: Option<i64>,
-    /// Records handed out and not yet answered.
-    pub(crate) in_flight: usize,
-    /// Records that wait to be handed out.
-    pub(crate) waiting: usize,
-    /// Fetching is paused.
-    pub(crate) paused: bool,
-    /// Nothing is handed out because nobody handles the topic.
-    pub(crate) held: bool,
-}
+pub(crate) use messages::{EngineConfig, Input, Output};
+pub(crate) use stats::{Counters, EngineStats, PartitionStats};
 
 #[derive(Debug)]
 struct Revocation {
@@ -245,7 +69,7 @@ pub(crate) struct Engine {
     outputs: Vec<Output>,
     counters: Counters,
     wake_at: Option<Instant>,
-    #[cfg(test)]
+    /// The first sequence of a new slot: 0, but in tests of wrapping.
     first_sequence: u32,
 }
 
@@ -265,7 +89,6 @@ impl Engine {
             outputs: Vec::new(),
             counters: Counters::default(),
             wake_at: None,
-            #[cfg(test)]
             first_sequence: 0,
         }
     }
@@ -291,9 +114,9 @@ impl Engine {
         self.seal(now);
         out.append(&mut self.outputs);
         self.hand_out(out);
-        self.control_fetching(now, out);
         self.commit(now, out);
         self.hand_over(now, out);
+        self.control_fetching(now, out);
         self.end_drain(now, out);
         self.wake_at = self.next_wake();
     }
@@ -314,32 +137,6 @@ impl Engine {
         !self.revocations.is_empty()
     }
 
-    /// The load at this moment and what was counted. One pass over the partitions.
-    pub(crate) fn stats(&self) -> EngineStats {
-        let mut stats = EngineStats { counters: self.counters, bytes: self.bytes, ..EngineStats::default() };
-        for slot in &self.slots {
-            stats.in_flight += slot.lane.open();
-            stats.waiting += slot.lane.waiting();
-            stats.owned += usize::from(slot.ownership == Ownership::Owned);
-            stats.paused += usize::from(slot.paused.is_some());
-        }
-        stats
-    }
-
-    /// The owned partitions at this moment.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionStats<'_>> {
-        self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
-            source: &slot.source,
-            last_received: slot.offsets.last_received(),
-            watermark: slot.offsets.watermark(),
-            committed: slot.committed_offset(),
-            in_flight: slot.lane.open(),
-            waiting: slot.lane.waiting(),
-            paused: slot.paused.is_some(),
-            held: slot.lane.is_held(),
-        })
-    }
-
     fn assigned(&mut self, partitions: Vec<TopicPartition>) {
         let mut resume = Vec::new();
         for source in partitions {
@@ -352,8 +149,7 @@ impl Engine {
             };
             match self.slots[index as usize].ownership {
                 Ownership::Owned => continue,
-                Ownership::Vacant => {}
-                Ownership::Revoking | Ownership::Sealed => self.take_away(&source, index),
+                Ownership::Vacant | Ownership::Revoking | Ownership::Sealed => self.take_away(&source),
             }
             let slot = &mut self.slots[index as usize];
             slot.begin();
@@ -375,11 +171,7 @@ impl Engine {
             self.outputs.push(Output::Failed(error));
             return None;
         };
-        #[cfg(test)]
-        let first_sequence = self.first_sequence;
-        #[cfg(not(test))]
-        let first_sequence = 0;
-        self.slots.push(Slot::new(source.clone(), index, 0, first_sequence));
+        self.slots.push(Slot::new(source.clone(), index, 0, self.first_sequence));
         self.by_source.insert(source.clone(), index);
         Some(index)
     }
@@ -414,24 +206,21 @@ impl Engine {
     }
 
     fn lost(&mut self, partitions: &[TopicPartition]) {
-        for source in partitions {
-            match self.by_source.get(source) {
-                Some(&index) if self.slots[index as usize].ownership != Ownership::Vacant => {
-                    self.take_away(source, index);
-                }
-                _ => {}
-            }
-        }
+        partitions.iter().for_each(|source| self.take_away(source));
     }
 
-    /// Ends an assignment without waiting for anything.
-    fn take_away(&mut self, source: &TopicPartition, index: u16) {
+    /// Ends whatever assignment the partition has without waiting for anything.
+    fn take_away(&mut self, source: &TopicPartition) {
+        let index = self.by_source.get(source).copied();
         self.revocations.retain_mut(|revocation| {
             let before = revocation.partitions.len();
             revocation.partitions.retain(|partition| partition != source);
-            revocation.slots.retain(|slot| *slot != index);
+            revocation.slots.retain(|slot| Some(*slot) != index);
             revocation.partitions.len() == before || !revocation.partitions.is_empty()
         });
+        let Some(index) = index.filter(|index| self.slots[*index as usize].ownership != Ownership::Vacant) else {
+            return;
+        };
         if self.slots[index as usize].is_running() {
             self.fence(index);
         }
@@ -561,7 +350,9 @@ impl Engine {
                 if !error.is_retryable() {
                     entries.into_iter().for_each(|entry| self.slots[entry.slot as usize].commit_refused(entry));
                 }
-                if error.is_fatal() && let Some(drain) = &mut self.drain {
+                if error.is_fatal()
+                    && let Some(drain) = &mut self.drain
+                {
                     drain.commit_given_up = true;
                 }
             }
@@ -611,17 +402,12 @@ impl Engine {
     }
 
     fn hand_out(&mut self, out: &mut Vec<Output>) {
-        let draining = self.drain.is_some();
-        while let Some(index) = self.noted.pop() {
+        for index in self.noted.drain(..) {
             let slot = &mut self.slots[index as usize];
             slot.noted = false;
-            if draining || slot.ownership != Ownership::Owned {
-                continue;
+            if self.drain.is_none() {
+                out.extend(slot.next_run(self.config.run).map(Output::Deliver));
             }
-            let (limits, lane) = (self.config.run, u32::from(index));
-            let (epoch, slot_index) = (slot.ticket(0).epoch(), slot.index);
-            let run = slot.lane.next_run(limits, lane, |sequence| Ticket::new(epoch, slot_index, sequence));
-            out.extend(run.map(Output::Deliver));
         }
     }
 
@@ -717,7 +503,9 @@ impl Engine {
             abandoned += slot.offsets.received() - slot.committed_records();
         }
         out.push(Output::Drained { handled, abandoned });
-        self.drain.as_mut().expect("it was there above").reported = true;
+        if let Some(drain) = &mut self.drain {
+            drain.reported = true;
+        }
     }
 
     fn next_wake(&self) -> Option<Instant> {

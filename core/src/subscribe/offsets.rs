@@ -34,14 +34,7 @@ enum State {
 impl OffsetTracker {
     /// An empty tracker whose first offset gets the sequence `first`.
     pub(crate) fn new(first: u32) -> Self {
-        OffsetTracker {
-            entries: VecDeque::new(),
-            first,
-            last_received: None,
-            watermark: None,
-            received: 0,
-            passed: 0,
-        }
+        OffsetTracker { entries: VecDeque::new(), first, last_received: None, watermark: None, received: 0, passed: 0 }
     }
 
     /// Forgets all offsets and goes on with the next sequence, for a new assignment of the partition.

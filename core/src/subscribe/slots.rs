@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::event::{Record, Ticket, TopicPartition};
+use crate::event::{Delivery, Record, Ticket, TopicPartition};
 use crate::subscribe::commits::CommitEntry;
-use crate::subscribe::lanes::Lane;
+use crate::subscribe::lanes::{Lane, RunLimits};
 use crate::subscribe::offsets::OffsetTracker;
 
 /// Whether this member owns the partition.
@@ -100,9 +100,11 @@ impl Slot {
         epoch == self.epoch && matches!(self.ownership, Ownership::Owned | Ownership::Revoking)
     }
 
-    /// The ticket of a sequence in this assignment.
-    pub(crate) fn ticket(&self, sequence: u32) -> Ticket {
-        Ticket::new(self.epoch, self.index, sequence)
+    /// Hands out the next run of an owned partition, if there is one to hand out now.
+    pub(crate) fn next_run(&mut self, limits: RunLimits) -> Option<Vec<Delivery>> {
+        let (epoch, index) = (self.epoch, self.index);
+        let ticket = |sequence| Ticket::new(epoch, index, sequence);
+        (self.ownership == Ownership::Owned).then(|| self.lane.next_run(limits, u32::from(index), ticket)).flatten()
     }
 
     /// The slot's part of a commit, when something is finished that is not committed.

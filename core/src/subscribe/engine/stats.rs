@@ -1,0 +1,104 @@
+//! What can be seen of an engine.
+
+use crate::event::TopicPartition;
+use crate::subscribe::engine::Engine;
+use crate::subscribe::slots::Ownership;
+
+/// What the engine counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Records accepted for handlers.
+    pub(crate) received: u64,
+    /// Deliveries that were handled in time.
+    pub(crate) handled: u64,
+    /// Deliveries whose handler failed in time.
+    pub(crate) failed: u64,
+    /// Deliveries that nobody handled.
+    pub(crate) released: u64,
+    /// Records skipped because they held no event.
+    pub(crate) invalid: u64,
+    /// Answers that came too late or twice.
+    pub(crate) late: u64,
+    /// Those of them whose handler ran after its partition was gone.
+    pub(crate) handled_after_revoke: u64,
+    /// Records whose offset had been received already.
+    pub(crate) duplicates: u64,
+    /// Records of partitions that are not owned, and those that came after the drain began.
+    pub(crate) stray: u64,
+    /// Unfinished records that went with their partition.
+    pub(crate) handed_over: u64,
+    /// Commits that succeeded.
+    pub(crate) commits: u64,
+    /// Commits that failed.
+    pub(crate) commit_failures: u64,
+    /// Partitions handed over although something finished could not be committed.
+    pub(crate) revoked_uncommitted: u64,
+    /// Pauses of partitions.
+    pub(crate) pauses: u64,
+}
+
+/// The engine's load at this moment, and its counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EngineStats {
+    /// What was counted.
+    pub(crate) counters: Counters,
+    /// Bytes of unfinished records.
+    pub(crate) bytes: usize,
+    /// Records handed out and not yet answered.
+    pub(crate) in_flight: usize,
+    /// Records that wait to be handed out.
+    pub(crate) waiting: usize,
+    /// Partitions owned.
+    pub(crate) owned: usize,
+    /// Partitions of those whose fetching is paused.
+    pub(crate) paused: usize,
+}
+
+/// One owned partition at this moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PartitionStats<'a> {
+    /// Which one.
+    pub(crate) source: &'a TopicPartition,
+    /// The newest offset received in this assignment.
+    pub(crate) last_received: Option<i64>,
+    /// The offset behind the finished prefix.
+    pub(crate) watermark: Option<i64>,
+    /// The offset committed last.
+    pub(crate) committed: Option<i64>,
+    /// Records handed out and not yet answered.
+    pub(crate) in_flight: usize,
+    /// Records that wait to be handed out.
+    pub(crate) waiting: usize,
+    /// Fetching is paused.
+    pub(crate) paused: bool,
+    /// Nothing is handed out because nobody handles the topic.
+    pub(crate) held: bool,
+}
+
+impl Engine {
+    /// The load at this moment and what was counted. One pass over the partitions.
+    pub(crate) fn stats(&self) -> EngineStats {
+        let mut stats = EngineStats { counters: self.counters, bytes: self.bytes, ..EngineStats::default() };
+        for slot in &self.slots {
+            stats.in_flight += slot.lane.open();
+            stats.waiting += slot.lane.waiting();
+            stats.owned += usize::from(slot.ownership == Ownership::Owned);
+            stats.paused += usize::from(slot.paused.is_some());
+        }
+        stats
+    }
+
+    /// The owned partitions at this moment.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionStats<'_>> {
+        self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
+            source: &slot.source,
+            last_received: slot.offsets.last_received(),
+            watermark: slot.offsets.watermark(),
+            committed: slot.committed_offset(),
+            in_flight: slot.lane.open(),
+            waiting: slot.lane.waiting(),
+            paused: slot.paused.is_some(),
+            held: slot.lane.is_held(),
+        })
+    }
+}
