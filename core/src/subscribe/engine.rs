@@ -13,10 +13,10 @@ use crate::subscribe::commits::CommitSchedule;
 use crate::subscribe::slots::{Ownership, Slot};
 
 mod messages;
-mod stats;
+pub(crate) mod stats;
 
 pub(crate) use messages::{EngineConfig, Input, Output};
-pub(crate) use stats::{Counters, EngineStats, PartitionStats};
+use stats::Counters;
 
 #[derive(Debug)]
 struct Revocation {
@@ -196,7 +196,7 @@ impl Engine {
             self.bytes -= bytes;
             self.counters.handed_over += records as u64;
             if slot.lane.open() > 0 && self.drain.is_none() {
-                self.outputs.push(Output::Recall { lane: u32::from(index) });
+                self.outputs.push(Output::Recall { slot: index, epoch: slot.epoch() });
             }
             slots.push(index);
         }
@@ -230,7 +230,8 @@ impl Engine {
     fn fence(&mut self, index: u16) {
         let slot = &self.slots[index as usize];
         self.outputs.push(Output::Fenced {
-            lane: u32::from(index),
+            slot: index,
+            epoch: slot.epoch(),
             source: slot.source.clone(),
             unanswered: slot.lane.open(),
         });
@@ -378,7 +379,7 @@ impl Engine {
         for slot in &mut self.slots {
             slot.drain_base = slot.committed_records();
             if slot.ownership == Ownership::Owned && slot.lane.open() > 0 {
-                self.outputs.push(Output::Recall { lane: u32::from(slot.index) });
+                self.outputs.push(Output::Recall { slot: slot.index, epoch: slot.epoch() });
             }
         }
     }

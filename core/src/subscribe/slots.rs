@@ -95,6 +95,11 @@ impl Slot {
         true
     }
 
+    /// The number of the current assignment, which tickets carry.
+    pub(crate) fn epoch(&self) -> u16 {
+        self.epoch
+    }
+
     /// An answer with this epoch still counts.
     pub(crate) fn accepts(&self, epoch: u16) -> bool {
         epoch == self.epoch && matches!(self.ownership, Ownership::Owned | Ownership::Revoking)

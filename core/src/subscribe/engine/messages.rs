@@ -76,17 +76,21 @@ pub(crate) enum Input<'a> {
 pub(crate) enum Output {
     /// A run of one lane, to be handled one after the other and answered each.
     Deliver(Vec<Delivery>),
-    /// Start nothing more of this lane's outstanding run and answer what has not started with
+    /// Start nothing more of this slot's outstanding run and answer what has not started with
     /// [`Outcome::Released`]. A host that cannot lets the run go on; the engine then waits longer.
     Recall {
-        /// The lane.
-        lane: u32,
+        /// The slot, as tickets name it.
+        slot: u16,
+        /// The epoch of the tickets that are recalled.
+        epoch: u16,
     },
-    /// The lane's outstanding run outlived its partition: what has not started must not start, what runs may run
+    /// The slot's outstanding run outlived its partition: what has not started must not start, what runs may run
     /// beside the new owner's handler, and the answers come too late.
     Fenced {
-        /// The lane.
-        lane: u32,
+        /// The slot, as tickets name it.
+        slot: u16,
+        /// The epoch of the tickets that are fenced.
+        epoch: u16,
         /// The partition.
         source: TopicPartition,
         /// How many deliveries are unanswered.

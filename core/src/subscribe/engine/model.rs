@@ -85,6 +85,10 @@ enum Owner {
 enum Fate {
     Waiting,
     Out(Ticket),
+    /// Not handled, while the rest of its run is out.
+    Returned,
+    /// Revoked before it was handed out.
+    Dropped,
     Finished,
     Skipped,
 }
@@ -124,7 +128,8 @@ impl Partition {
     }
 
     fn bytes(&self) -> usize {
-        let open = self.records.values().filter(|(fate, _)| matches!(fate, Fate::Waiting | Fate::Out(_)));
+        let open =
+            self.records.values().filter(|(fate, _)| matches!(fate, Fate::Waiting | Fate::Out(_) | Fate::Returned));
         open.map(|(_, bytes)| bytes).sum()
     }
 
@@ -133,6 +138,10 @@ impl Partition {
         let records = self.records.iter().filter(|(_, (fate, _))| *fate != Fate::Skipped);
         let committed = records.clone().filter(|(offset, _)| self.committed.is_some_and(|to| **offset < to));
         (records.count() as u64, committed.count() as u64)
+    }
+
+    fn turn(&mut self, from: Fate, to: Fate) {
+        self.records.values_mut().filter(|(fate, _)| *fate == from).for_each(|(fate, _)| *fate = to);
     }
 
     fn leave(&mut self, zombies: &mut Vec<Ticket>) {
@@ -155,13 +164,18 @@ struct DrainModel {
     gone: (u64, u64),
 }
 
+/// Partition, assignment, offset.
+type Committing = (usize, u32, i64);
+
 struct Model {
     engine: Engine,
     now: Instant,
     partitions: Vec<Partition>,
-    commit: Option<(u64, Vec<(usize, u32, i64)>)>,
+    commit: Option<(u64, Vec<Committing>)>,
     revocations: Vec<Vec<TopicPartition>>,
     zombies: Vec<Ticket>,
+    /// Which partition each lane belongs to.
+    lanes: BTreeMap<u32, usize>,
     to_fence: Vec<(TopicPartition, usize)>,
     late: u64,
     drain: DrainModel,
@@ -191,6 +205,7 @@ impl Model {
             commit: None,
             revocations: Vec::new(),
             zombies: Vec::new(),
+            lanes: BTreeMap::new(),
             to_fence: Vec::new(),
             late: 0,
             drain: DrainModel::default(),
@@ -250,6 +265,7 @@ impl Model {
                     if partition.owner == Owner::Member {
                         partition.owner = Owner::Leaving(self.now + budget, self.now + 2 * budget);
                         partition.client_paused |= partition.paused.take().is_some();
+                        partition.turn(Fate::Waiting, Fate::Dropped);
                     }
                 }
                 if list.is_empty() || !fresh.is_empty() {
@@ -352,10 +368,11 @@ impl Model {
         let finishes = outcome == Outcome::Done || (outcome == Outcome::Failed && !self.draining());
         let partition = &mut self.partitions[index];
         let entry = partition.records.values_mut().find(|(fate, _)| *fate == Fate::Out(ticket)).expect("it is out");
-        entry.0 = if finishes { Fate::Finished } else { Fate::Waiting };
+        entry.0 = if finishes { Fate::Finished } else { Fate::Returned };
         partition.held |= !finishes;
-        if partition.out().is_empty() && partition.named_during_run {
-            partition.held = false;
+        if partition.out().is_empty() {
+            partition.turn(Fate::Returned, Fate::Waiting);
+            partition.held &= !partition.named_during_run;
         }
     }
 
@@ -418,15 +435,22 @@ impl Model {
                 let offsets: Vec<i64> = run.iter().map(Delivery::offset).collect();
                 assert_eq!(offsets, expected, "the oldest unfinished records in their order");
                 partition.named_during_run = false;
+                let lane = *self.lanes.entry(run[0].lane()).or_insert(index);
+                assert!(
+                    lane == index && self.lanes.values().filter(|other| **other == index).count() == 1,
+                    "swapped lanes"
+                );
                 for delivery in run {
+                    assert_eq!(self.lanes.get(&delivery.lane()), Some(&index));
                     assert!(!self.zombies.contains(&delivery.ticket()), "a ticket of an earlier assignment");
                     partition.records.get_mut(&delivery.offset()).unwrap().0 = Fate::Out(delivery.ticket());
                 }
             }
-            Output::Recall { lane } => {
-                let source = &self.engine.slots[lane as usize].source;
-                let partition = &self.partitions[self.index(source)];
-                assert!(draining || partition.owner != Owner::Member);
+            Output::Recall { slot, epoch } => {
+                let recalled = |ticket: &Ticket| (ticket.slot(), ticket.epoch()) == (slot, epoch);
+                let partition = self.partitions.iter().find(|partition| partition.out().iter().any(recalled));
+                let partition = partition.expect("nothing is out to be recalled");
+                assert!(draining || matches!(partition.owner, Owner::Leaving(..)));
             }
             Output::Fenced { source, unanswered, .. } => {
                 let position = self.to_fence.iter().position(|expected| *expected == (source.clone(), unanswered));
@@ -442,7 +466,7 @@ impl Model {
                 assert_eq!(out.len(), unanswered);
                 self.zombies.extend(out);
                 for (fate, _) in partition.records.values_mut().filter(|(fate, _)| matches!(fate, Fate::Out(_))) {
-                    *fate = Fate::Waiting;
+                    *fate = Fate::Returned;
                 }
             }
             Output::Pause(list) => {
@@ -519,15 +543,15 @@ impl Model {
     fn check_state(&self) {
         assert!(self.to_fence.is_empty(), "handlers not fenced: {:?}", self.to_fence);
         let stats = self.engine.stats();
-        let bytes: usize = self.partitions.iter().filter(|p| p.owner == Owner::Member).map(Partition::bytes).sum();
+        assert_eq!(stats.bytes, self.partitions.iter().map(Partition::bytes).sum::<usize>());
         if self.partitions.iter().all(|partition| !matches!(partition.owner, Owner::Leaving(..))) {
-            assert_eq!(stats.bytes, bytes);
             assert_eq!(stats.in_flight, self.all_out().len());
         }
         assert_eq!(stats.counters.late, self.late, "late answers are counted, all and only they");
         assert!(self.engine.wake_at().is_none_or(|at| at > self.now), "a wake-up that is past would spin");
         assert!(self.drain.ended || self.drain.deadline.is_none_or(|deadline| self.now < deadline), "a drain outlived");
         for partition in &self.partitions {
+            assert!(partition.owner != Owner::Member || !partition.client_paused, "assigned and not fetched");
             let waits = partition.records.values().any(|(fate, _)| *fate == Fate::Waiting);
             if partition.owner == Owner::Member && waits && !partition.held && !self.draining() {
                 assert!(!partition.out().is_empty(), "nothing is out though records wait: {partition:?}");

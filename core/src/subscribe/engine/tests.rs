@@ -298,7 +298,7 @@ mod handing_over {
         let tickets = run(&bed.records(0, 0..3));
         bed.records(0, 3..9);
         let out = bed.tell(Input::Revoked(vec![t(0), t(1)]));
-        assert!(matches!(out[..], [Output::Recall { lane: 0 }]), "{out:?}");
+        assert!(matches!(out[..], [Output::Recall { slot: 0, epoch: 1 }]), "{out:?}");
         assert_eq!((bed.engine.stats().waiting, bed.engine.stats().bytes), (0, 3 * 228));
         assert_eq!(bed.engine.wake_at(), Some(bed.now + ms(1_000)));
         bed.now += ms(900);
@@ -319,7 +319,7 @@ mod handing_over {
         assert_nothing(&bed.committed(id));
         let out = bed.wait(ms(1_000));
         assert!(
-            matches!(&out[..], [Output::Fenced { lane: 0, source, unanswered: 2 }, Output::RevokeReady(_)] if *source == t(0)),
+            matches!(&out[..], [Output::Fenced { slot: 0, epoch: 1, source, unanswered: 2 }, Output::RevokeReady(_)] if *source == t(0)),
             "{out:?}"
         );
         assert_nothing(&bed.tell(Input::Assigned(vec![t(0)])));
@@ -397,7 +397,7 @@ mod handing_over {
         let kept = run(&bed.records(1, 0..2));
         let id = commit(&bed.answer(&lost[..1], Outcome::Done), &[(0, 1)]);
         let out = bed.tell(Input::Lost(vec![t(0), t(7)]));
-        assert!(matches!(&out[..], [Output::Fenced { lane: 0, unanswered: 1, .. }]), "{out:?}");
+        assert!(matches!(&out[..], [Output::Fenced { slot: 0, epoch: 1, unanswered: 1, .. }]), "{out:?}");
         assert_eq!(bed.engine.stats().bytes, 2 * 228);
         assert_nothing(&bed.answer(&lost[1..], Outcome::Done));
         assert_nothing(&bed.answer(&kept, Outcome::Done));
@@ -415,7 +415,7 @@ mod handing_over {
         bed.tell(Input::Revoked(vec![t(0), t(1)]));
         bed.tell(Input::Lost(vec![t(0)]));
         let out = bed.wait(ms(1_000));
-        assert!(matches!(out[..], [Output::Fenced { lane: 1, .. }, Output::RevokeReady(_)]), "{out:?}");
+        assert!(matches!(out[..], [Output::Fenced { slot: 1, epoch: 1, .. }, Output::RevokeReady(_)]), "{out:?}");
         assert_ready(&out[1..], &[1]);
         bed.tell(Input::Assigned(vec![t(0)]));
         run(&bed.records(0, [0]));
@@ -565,7 +565,10 @@ mod draining {
         let tickets = run(&bed.records(0, 2..5));
         bed.records(0, 5..9);
         let out = bed.tell(deadline(&bed));
-        assert!(matches!(&out[..], [Output::Recall { lane: 0 }, Output::Pause(all)] if all.len() == 2), "{out:?}");
+        assert!(
+            matches!(&out[..], [Output::Recall { slot: 0, epoch: 1 }, Output::Pause(all)] if all.len() == 2),
+            "{out:?}"
+        );
         assert_nothing(&bed.records(0, 9..12));
         assert_nothing(&bed.records(1, 0..3));
         assert_nothing(&bed.answer(&tickets[..1], Outcome::Done));
@@ -643,7 +646,7 @@ mod draining {
         bed.committed(id);
         assert_ready(&bed.answer(&revoked[2..], Outcome::Released), &[0]);
         let out = bed.tell(Input::Lost(vec![t(1)]));
-        assert!(matches!(out[..], [Output::Fenced { lane: 1, .. }, Output::Drained { .. }]), "{out:?}");
+        assert!(matches!(out[..], [Output::Fenced { slot: 1, epoch: 1, .. }, Output::Drained { .. }]), "{out:?}");
         assert_drained(&out[1..], (2, 5));
     }
 
