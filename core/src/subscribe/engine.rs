@@ -535,3 +535,5 @@ fn can_resume(bytes: usize, share: usize, below_quarter: bool) -> bool {
 mod model;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod throughput;
