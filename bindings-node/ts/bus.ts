@@ -38,6 +38,8 @@ interface Operation {
 
 type LogNotice = Extract<Notice, { type: 'log' }>;
 
+const disconnected = (): ClosedError => new ClosedError('the event bus was disconnected');
+
 const keyOf = (types: readonly string[]): string => types.join(',');
 
 /**
@@ -89,6 +91,7 @@ export class Connection {
       // A handler that is added meanwhile relies on this.
       do await this.applyTopics();
       while (this.#told.key !== keyOf(this.#registry.types()));
+      if (this.#isClosed()) throw disconnected();
       this.phase = 'open';
     } finally {
       this.#keepAlive.release();
@@ -196,7 +199,7 @@ export class Connection {
     this.publisher.close();
     this.#native.release();
     for (const operation of this.#operations.values()) {
-      operation.reject(new ClosedError('the event bus was disconnected'));
+      operation.reject(disconnected());
     }
     this.#operations.clear();
     this.#keepAlive.close();
