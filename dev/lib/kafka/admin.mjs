@@ -1,5 +1,5 @@
 import { until } from './processes.mjs';
-import { request, Writer } from './wire.mjs';
+import { NoAnswer, request, Writer } from './wire.mjs';
 
 // Each request in a version that every broker from 2.8 to 4.x understands.
 const METADATA = [3, 4];
@@ -15,14 +15,20 @@ const PREFIXED = 4;
 const ALL = 2;
 const ALLOW = 3;
 
-/** Kafka's own errors, by number, as far as these requests meet them in practice. */
+const NONE = 0;
+const REQUEST_TIMED_OUT = 7;
+const TOPIC_ALREADY_EXISTS = 36;
+const NOT_CONTROLLER = 41;
+
+/** Kafka's own names of the errors that these requests meet in practice. */
 const ERRORS = {
-  7: 'REQUEST_TIMED_OUT',
-  15: 'COORDINATOR_NOT_AVAILABLE',
-  36: 'TOPIC_ALREADY_EXISTS',
+  [REQUEST_TIMED_OUT]: 'REQUEST_TIMED_OUT',
+  17: 'INVALID_TOPIC_EXCEPTION',
+  [TOPIC_ALREADY_EXISTS]: 'TOPIC_ALREADY_EXISTS',
   37: 'INVALID_PARTITIONS',
   38: 'INVALID_REPLICATION_FACTOR',
-  41: 'NOT_CONTROLLER',
+  40: 'INVALID_CONFIG',
+  [NOT_CONTROLLER]: 'NOT_CONTROLLER',
 };
 
 /**
@@ -68,6 +74,24 @@ export async function coordinatorAnswers(address) {
   return answer.int16() === 0;
 }
 
+/**
+ * Tries until `attempt` gives undefined; what it gives otherwise is why it has to be tried again. A broker that does
+ * not answer is such a reason too: it may be starting, paused or busy. At the deadline, rejects with the last reason.
+ */
+async function insist(what, timeoutMs, attempt) {
+  let why;
+  const done = await until(async () => {
+    try {
+      why = await attempt();
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+      why = error.message;
+    }
+    return why === undefined;
+  }, timeoutMs);
+  if (!done) throw new Error(`${what} within ${timeoutMs} ms: ${why}`);
+}
+
 /** Makes a topic and waits until each of `addresses` knows a leader for each of its partitions. */
 export async function createTopic(
   addresses,
@@ -88,41 +112,39 @@ export async function createTopic(
     .int32(timeoutMs)
     .bool(false)
     .bytes();
-  let failure;
-  const done = await until(async () => {
+  let unanswered = false;
+  await insist(`topic "${name}" could not be made`, timeoutMs, async () => {
     // Only the controller takes it in a cluster with ZooKeeper; with KRaft every broker passes it on.
     const { brokers, controller } = await metadata(addresses[0]);
     const broker = brokers.find(({ node }) => node === controller);
-    if (!broker) return false;
-    const answer = await request(broker, ...CREATE_TOPICS, body, timeoutMs);
+    if (!broker) return 'there is no controller';
+    const answer = await request(broker, ...CREATE_TOPICS, body, timeoutMs).catch((error) => {
+      unanswered = true;
+      throw error;
+    });
     answer.int32();
     const [result] = answer.array((r) => ({
       name: r.string(),
       error: r.int16(),
       message: r.string(),
     }));
-    failure = `${ERRORS[result.error] ?? `error ${result.error}`}${result.message ? `: ${result.message}` : ''}`;
-    if (result.error === 0) return true;
-    if (result.error === 41 || result.error === 7) return false;
-    throw new Error(`topic "${name}" could not be made: ${failure}`);
-  }, timeoutMs);
-  if (!done)
-    throw new Error(
-      `topic "${name}" could not be made within ${timeoutMs} ms: ${failure ?? 'no controller'}`,
-    );
-  const known = await until(async () => {
-    const views = await Promise.all(addresses.map((address) => metadata(address, [name])));
-    return views.every(
-      ({ topics: [topic] }) =>
-        topic.error === 0 &&
-        topic.partitions.length === partitions &&
-        topic.partitions.every(({ leader }) => leader >= 0),
-    );
-  }, timeoutMs);
-  if (!known)
-    throw new Error(
-      `topic "${name}" was made, but has no leaders for its partitions after ${timeoutMs} ms`,
-    );
+    if (result.error === NONE) return undefined;
+    // Then it was our own request that made it, whose answer was lost.
+    if (result.error === TOPIC_ALREADY_EXISTS && unanswered) return undefined;
+    const said = `${ERRORS[result.error] ?? `error ${result.error}`}${result.message ? `: ${result.message}` : ''}`;
+    if (result.error === REQUEST_TIMED_OUT) unanswered = true;
+    if (result.error === REQUEST_TIMED_OUT || result.error === NOT_CONTROLLER) return said;
+    throw new Error(`topic "${name}" could not be made: ${said}`);
+  });
+  await insist(`topic "${name}" was made, but not known to all brokers`, timeoutMs, async () => {
+    for (const address of addresses) {
+      const [topic] = (await metadata(address, [name])).topics;
+      const led = topic.partitions.filter(({ leader }) => leader >= 0).length;
+      if (topic.error !== NONE || led !== partitions)
+        return `${address.host}:${address.port} knows leaders of ${led} of ${partitions} partitions`;
+    }
+    return undefined;
+  });
 }
 
 /** Lets `principal` do everything with the topics and groups whose names begin with `prefix`, and waits until every broker knows. */
@@ -140,17 +162,13 @@ export async function allowPrefix(addresses, principal, prefix) {
         .int8(ALLOW),
     )
     .bytes();
-  const answer = await request(addresses[0], ...CREATE_ACLS, body);
-  answer.int32();
-  for (const { error, message } of answer.array((r) => ({
-    error: r.int16(),
-    message: r.string(),
-  }))) {
-    if (error !== 0)
-      throw new Error(
-        `the access rules of ${principal} could not be made: error ${error}${message ? `, ${message}` : ''}`,
-      );
-  }
+  await insist(`the access rules of ${principal} could not be made`, 15_000, async () => {
+    const answer = await request(addresses[0], ...CREATE_ACLS, body);
+    answer.int32();
+    const results = answer.array((r) => ({ error: r.int16(), message: r.string() }));
+    const failed = results.find(({ error }) => error !== NONE);
+    return failed && `error ${failed.error}${failed.message ? `, ${failed.message}` : ''}`;
+  });
   const filter = new Writer()
     .int8(ANY)
     .string(null)
@@ -160,18 +178,16 @@ export async function allowPrefix(addresses, principal, prefix) {
     .int8(ANY)
     .int8(ANY)
     .bytes();
-  const known = await until(async () => {
-    const counts = await Promise.all(
-      addresses.map(async (address) => {
-        const found = await request(address, ...DESCRIBE_ACLS, filter);
-        found.int32();
-        if (found.int16() !== 0) return 0;
-        found.string();
-        return found.int32();
-      }),
-    );
-    return counts.every((count) => count === rules.length);
-  }, 15_000);
-  if (!known)
-    throw new Error(`the access rules of ${principal} did not reach every broker within 15 s`);
+  await insist(`the access rules of ${principal} did not reach every broker`, 15_000, async () => {
+    for (const address of addresses) {
+      const found = await request(address, ...DESCRIBE_ACLS, filter);
+      found.int32();
+      const error = found.int16();
+      found.string();
+      const count = found.int32();
+      if (error !== NONE || count !== rules.length)
+        return `${address.host}:${address.port} knows ${Math.max(count, 0)} of ${rules.length} (error ${error})`;
+    }
+    return undefined;
+  });
 }

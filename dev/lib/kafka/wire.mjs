@@ -75,16 +75,20 @@ export class Reader {
   }
 }
 
-/** One request on a connection of its own. Rejects if the broker does not answer within `timeoutMs`. */
+/** A broker that could not be reached or did not answer: whether it carried out the request is not known. */
+export class NoAnswer extends Error {}
+
+/** One request on a connection of its own. Rejects with `NoAnswer` if none comes within `timeoutMs`. */
 export function request({ host, port }, apiKey, apiVersion, body, timeoutMs = 5_000) {
   const head = new Writer().int16(apiKey).int16(apiVersion).int32(1).string('dev-kafka').bytes();
   const size = new Writer().int32(head.length + body.length).bytes();
   return new Promise((resolve, reject) => {
+    const fail = (why) => reject(new NoAnswer(`${host}:${port}: ${why}`));
     const socket = connect({ host, port });
-    const timer = setTimeout(
-      () => socket.destroy(new Error(`no answer from ${host}:${port} within ${timeoutMs} ms`)),
-      timeoutMs,
-    );
+    const timer = setTimeout(() => {
+      fail(`no answer within ${timeoutMs} ms`);
+      socket.destroy();
+    }, timeoutMs);
     let got = Buffer.alloc(0);
     socket.once('connect', () => socket.write(Buffer.concat([size, head, body])));
     socket.on('data', (chunk) => {
@@ -93,10 +97,10 @@ export function request({ host, port }, apiKey, apiVersion, body, timeoutMs = 5_
       resolve(new Reader(got.subarray(8)));
       socket.destroy();
     });
-    socket.once('error', reject);
+    socket.once('error', (error) => fail(error.message));
     socket.once('close', () => {
       clearTimeout(timer);
-      reject(new Error(`${host}:${port} closed the connection without an answer`));
+      fail('closed the connection without an answer');
     });
   });
 }
