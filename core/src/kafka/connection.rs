@@ -39,7 +39,8 @@ pub(super) fn connect(transport: &KafkaTransport, deadline: Instant, cancelled: 
             return Err(refusal);
         }
         if Instant::now() >= deadline {
-            return Err(unreachable(transport, started));
+            // librdkafka keeps quiet about a refusal that repeats itself, so an earlier one counts in the end.
+            return Err(transport.context.refusal().unwrap_or_else(|| unreachable(transport, started)));
         }
         slice = (slice * 2).min(Duration::from_secs(1));
     }
@@ -47,12 +48,21 @@ pub(super) fn connect(transport: &KafkaTransport, deadline: Instant, cancelled: 
 
 fn unreachable(transport: &KafkaTransport, started: Instant) -> Error {
     let mut reasons = transport.context.reasons();
+    // A broker that does not understand the client hangs up without a word.
+    let guess = match (&transport.config.ssl, &transport.config.sasl) {
+        (None, None) => "; a listener that expects TLS or SASL does that",
+        (None, Some(_)) => "; a listener that expects TLS does that",
+        (Some(_), None) => "; a listener that expects SASL or plain text does that",
+        (Some(_), Some(_)) => "; a listener that expects plain text does that",
+    };
+    let told = |address: &str, reason: &str| {
+        format!("{address}: {reason}{}", if reason.starts_with("Disconnected") { guess } else { "" })
+    };
     let mut dialled: Vec<String> = Vec::new();
     for broker in &transport.config.brokers {
-        let reason = reasons.remove(broker).unwrap_or_else(|| "no answer".to_owned());
-        dialled.push(format!("{broker}: {reason}"));
+        dialled.push(told(broker, reasons.remove(broker).as_deref().unwrap_or("no answer")));
     }
-    dialled.extend(reasons.into_iter().map(|(address, reason)| format!("{address}: {reason}")));
+    dialled.extend(reasons.iter().map(|(address, reason)| told(address, reason)));
     let message = format!("no Kafka broker answered within {} ms", started.elapsed().as_millis());
     let error = Error::new(ErrorKind::Unavailable, message).with("brokers", dialled.join(", ")).hint(
         "check host and port, that the brokers run, firewalls, whether they expect TLS or SASL, and that \

@@ -105,16 +105,22 @@ impl Consumer for KafkaConsumer {
                 }
                 Kind::Error { failure, fatal: true } => {
                     let error = producer::fatal_error(&failure);
-                    self.context.ended(error.clone());
+                    self.context.remember(error.clone());
                     return Some(ConsumerEvent::Fatal(error));
                 }
                 Kind::Error { failure, fatal: false } => {
-                    if errors::is_about_connections(&failure) {
-                        self.context.failed(&failure);
+                    let error = if errors::is_about_connections(&failure) {
+                        let error = self.context.failed(&failure);
+                        // The client goes on dialling, and the bus tells whether it is connected. A refusal needs
+                        // someone to act.
+                        if error.kind() != ErrorKind::Auth {
+                            continue;
+                        }
+                        error
                     } else {
-                        let error = errors::error("the consumer reported a problem", &failure);
-                        return Some(ConsumerEvent::Failed(error));
-                    }
+                        errors::error("the consumer reported a problem", &failure)
+                    };
+                    return Some(ConsumerEvent::Failed(error));
                 }
                 Kind::Statistics(json) => self.context.statistics(json),
                 Kind::Log { level, facility, text } => self.context.logged(level, facility, text),

@@ -29,7 +29,7 @@ struct Known {
     brokers_up: usize,
     brokers_known: usize,
     observed_at: Option<Instant>,
-    last_error: Option<Error>,
+    last_error: Option<(Instant, Error)>,
     /// The latest reason per address, since a broker answered last.
     reasons: BTreeMap<String, String>,
     /// Credentials or handshake refused, and when.
@@ -48,6 +48,7 @@ impl Context {
 
     /// Runs on: any. Remembers an error of the connections and gives it in the words of this crate.
     pub(super) fn failed(&self, failure: &Failure) -> Error {
+        let failure = &errors::classified(failure);
         let broker = errors::broker_and_reason(&failure.text);
         let error = match broker {
             Some((address, reason)) => {
@@ -63,18 +64,22 @@ impl Context {
         if let Some((address, reason)) = broker {
             known.reasons.insert(address.to_owned(), reason.to_owned());
             // "All brokers are down" has no address, and must not hide the reason that one has.
-            known.last_error = Some(error.clone());
+            known.last_error = Some((Instant::now(), error.clone()));
         } else if known.last_error.is_none() {
-            known.last_error = Some(error.clone());
+            known.last_error = Some((Instant::now(), error.clone()));
         }
         error
     }
 
     /// Runs on: any. The client cannot be used any more.
     pub(super) fn ended(&self, error: Error) {
-        self.known().last_error = Some(error.clone());
+        self.remember(error.clone());
         let record = LogRecord::new(Level::Error, "client_fatal", "the Kafka client cannot be used any more");
         self.log.write(record.with("client", self.role).because(error));
+    }
+
+    pub(super) fn remember(&self, error: Error) {
+        self.known().last_error = Some((Instant::now(), error));
     }
 
     /// Runs on: any. A broker answered, so what failed before explains nothing any more.
@@ -89,13 +94,24 @@ impl Context {
         self.known().refused.as_ref().filter(|(at, _)| *at >= since).map(|(_, error)| error.clone())
     }
 
+    /// The refusal of credentials or handshake, when no broker has answered since.
+    pub(super) fn refusal(&self) -> Option<Error> {
+        self.known().refused.as_ref().map(|(_, error)| error.clone())
+    }
+
     /// The latest reason per address.
     pub(super) fn reasons(&self) -> BTreeMap<String, String> {
         self.known().reasons.clone()
     }
 
     pub(super) fn last_error(&self) -> Option<Error> {
-        self.known().last_error.clone()
+        self.known().last_error.as_ref().map(|(_, error)| error.clone())
+    }
+
+    /// The latest error, when it is not older than that.
+    pub(super) fn recent_error(&self, age: Duration) -> Option<Error> {
+        let known = self.known();
+        known.last_error.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, error)| error.clone())
     }
 
     /// Runs on: the thread that polls the client.
@@ -131,12 +147,17 @@ impl Context {
             brokers_up: known.brokers_up,
             brokers_known: known.brokers_known,
             observed_at: known.observed_at,
-            last_error: known.last_error.clone(),
+            last_error: known.last_error.as_ref().map(|(_, error)| error.clone()),
         }
     }
 
     /// Runs on: the thread that polls the client. A line of librdkafka's own log.
     pub(super) fn logged(&self, syslog_level: i32, facility: &str, text: &str) {
+        // A broker that closes a connection, say because it expects TLS, is told here only; what is worse comes as an
+        // error event too, and idle connections that brokers close come as debug lines.
+        if facility == "FAIL" && (4..=6).contains(&syslog_level) {
+            self.failed(&errors::disconnected(text));
+        }
         // Connections are told about by the bus; a property of the other role is no one's mistake.
         let expected = matches!(facility, "FAIL" | "ERROR" | "CONFWARN" | "REQTMOUT" | "TERMINATE");
         let level = if syslog_level <= 4 && !expected && self.may_warn(facility) { Level::Warn } else { Level::Debug };
@@ -206,6 +227,25 @@ mod tests {
         assert_eq!(context.refused_since(before).unwrap().kind(), ErrorKind::Auth);
         context.answered();
         assert!(context.refused_since(before).is_none() && context.reasons().is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_the_broker_closed_has_its_reason_in_the_log() {
+        let context = Context::new("producer", Log::default());
+        context.logged(7, "FAIL", "idle:1/1: Disconnected (after 600000ms in state UP)");
+        assert!(context.reasons().is_empty());
+        context.logged(6, "FAIL", "h:1/bootstrap: Disconnected: requesting ApiVersion (after 1ms in state X)");
+        let expected = ("h:1".to_owned(), "Disconnected: requesting ApiVersion".to_owned());
+        assert_eq!(context.reasons().into_iter().collect::<Vec<_>>(), [expected]);
+    }
+
+    #[test]
+    fn a_tls_alert_after_the_handshake_is_a_refusal() {
+        let context = Context::new("producer", Log::default());
+        let before = Instant::now();
+        let text = "h:1/bootstrap: Receive failed: error:0A000412:SSL routines::bad certificate: SSL alert number 42";
+        assert_eq!(context.failed(&Failure { code: -195, text: text.into() }).kind(), ErrorKind::Auth);
+        assert!(context.refused_since(before).is_some());
     }
 
     #[derive(Default)]

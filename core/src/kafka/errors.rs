@@ -183,10 +183,21 @@ pub(super) fn is_refusal(code: i32) -> bool {
     meaning(code).kind == ErrorKind::Auth
 }
 
-/// Whether it is about reaching brokers, which the client goes on trying by itself.
+/// A client certificate is refused after the handshake from the client's view, which looks like a lost connection.
+pub(super) fn classified(failure: &Failure) -> Failure {
+    let alert = failure.text.contains("SSL alert number");
+    let code = if alert { Code::RD_KAFKA_RESP_ERR__SSL as i32 } else { failure.code };
+    Failure { code, text: failure.text.clone() }
+}
+
+/// A line of the log about a connection that ended.
+pub(super) fn disconnected(text: &str) -> Failure {
+    Failure { code: Code::RD_KAFKA_RESP_ERR__TRANSPORT as i32, text: text.to_owned() }
+}
+
+/// Whether it is about the connection to a broker, or to all of them.
 pub(super) fn is_about_connections(failure: &Failure) -> bool {
-    let all_down = failure.code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32;
-    all_down || broker_and_reason(&failure.text).is_some() && !is_refusal(failure.code)
+    failure.code == Code::RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN as i32 || broker_and_reason(&failure.text).is_some()
 }
 
 /// An error that says what failed and why.

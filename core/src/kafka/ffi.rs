@@ -73,6 +73,18 @@ pub(crate) fn error_text(code: i32) -> String {
     }
 }
 
+/// Calls a getter for an error number of a broker, which need not be in the enum that the bindings declare.
+///
+/// # Safety
+/// `getter` may be called with `of`.
+unsafe fn number_of<P>(getter: unsafe extern "C" fn(P) -> rd::rd_kafka_resp_err_t, of: P) -> i32 {
+    // SAFETY: the enum is `repr(i32)`, so both types have one ABI; the caller vouches for the argument.
+    unsafe {
+        type Bound<P> = unsafe extern "C" fn(P) -> rd::rd_kafka_resp_err_t;
+        std::mem::transmute::<Bound<P>, unsafe extern "C" fn(P) -> i32>(getter)(of)
+    }
+}
+
 /// # Safety
 /// `pointer` is null or a NUL-terminated string that outlives `'a`.
 unsafe fn text<'a>(pointer: *const c_char) -> &'a str {

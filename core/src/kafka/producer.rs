@@ -86,7 +86,8 @@ fn completion(transport: &KafkaTransport, report: &Message<'_>) -> Completion {
         if partition >= 0 {
             error = error.with("partition", partition);
         }
-        match transport.context.last_error() {
+        // librdkafka tells an error that repeats itself twice a minute.
+        match transport.context.recent_error(transport.config.publish_timeout + Duration::from_secs(30)) {
             // A connection that failed meanwhile is usually the reason why nobody acknowledged.
             Some(cause) if matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable) => {
                 error.with("connection", cause.message().to_owned()).caused_by(cause)

@@ -14,6 +14,7 @@ fn a_full_queue_takes_nothing_and_has_room_again() {
     config.max_in_flight = 5;
     let client = Client::without_delivery(&config);
     let topic = unique("full");
+    client.create(&topic);
     for _ in 0..5 {
         assert_eq!(client.send(&topic, None, Some(b"v")).unwrap(), Enqueued::Yes);
     }

@@ -6,5 +6,6 @@ mod kafka_connect;
 mod kafka_consume;
 mod kafka_publish;
 mod kafka_rebalance;
+mod kafka_security;
 mod kafka_wire;
 mod support;

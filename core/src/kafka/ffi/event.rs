@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka_sys as rd;
 
-use super::{Failure, Partitions, bytes, milliseconds, text};
+use super::{Failure, Partitions, bytes, milliseconds, number_of, text};
 use crate::event::{HeadersBuf, Record, TopicPartition};
 
 /// A queue of events.
@@ -87,10 +87,8 @@ impl Event<'_> {
     }
 
     fn code(&self) -> i32 {
-        type EventError = unsafe extern "C" fn(*mut rd::rd_kafka_event_t) -> i32;
-        type Bound = unsafe extern "C" fn(*mut rd::rd_kafka_event_t) -> rd::rd_kafka_resp_err_t;
-        // SAFETY: the enum is `repr(i32)`, so both types have one ABI; a number from a broker need not be in the enum.
-        unsafe { std::mem::transmute::<Bound, EventError>(rd::rd_kafka_event_error)(self.0.as_ptr()) }
+        // SAFETY: the event is live.
+        unsafe { number_of(rd::rd_kafka_event_error, self.0.as_ptr()) }
     }
 
     fn failure(&self) -> Failure {
@@ -110,7 +108,7 @@ impl Event<'_> {
             let topics = rd::rd_kafka_CreateTopics_result_topics(result, &mut count);
             for index in 0..count {
                 let topic = *topics.add(index);
-                let code = rd::rd_kafka_topic_result_error(topic) as i32;
+                let code = number_of(rd::rd_kafka_topic_result_error, topic);
                 if code != 0 {
                     return Err(Failure { code, text: text(rd::rd_kafka_topic_result_error_string(topic)).to_owned() });
                 }
