@@ -1,1 +1,51 @@
+//! The Node-API face of `i-event-bus`: thin, and spoken to by `ts/native.ts` only.
 
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+mod arrays;
+mod boundary;
+mod bus;
+mod notices;
+mod ring;
+mod shared;
+mod subscribe;
+mod testing;
+
+use event_bus::ErrorKind;
+use napi_derive::napi;
+
+use crate::boundary::{guard, kind_json};
+
+/// The effective settings as JSON; `EffectiveConfig` of native.ts names those that the TypeScript half reads.
+#[napi]
+pub fn validate_config(config_json: String) -> napi::Result<String> {
+    guard(|| {
+        let config = bus::parse_config(&config_json)?;
+        config.validate()?;
+        Ok(serde_json::json!({
+            "clientId": config.client_id,
+            "brokers": config.brokers,
+            "groupId": config.group_id,
+            "maxInFlight": config.max_in_flight,
+            "publishMaxInFlightBytes": config.publish_max_in_flight_bytes,
+            "maxQueuedBytes": config.max_queued_bytes,
+            "messageMaxBytes": config.message_max_bytes,
+            "publishTimeoutMs": config.publish_timeout.as_millis() as u64,
+            "connectTimeoutMs": config.connect_timeout.as_millis() as u64,
+            "shutdownTimeoutMs": config.shutdown_timeout.as_millis() as u64,
+        })
+        .to_string())
+    })
+}
+
+/// The table of error kinds as JSON.
+#[napi]
+pub fn error_table() -> napi::Result<String> {
+    guard(|| Ok(serde_json::Value::from_iter(ErrorKind::ALL.iter().map(|kind| kind_json(*kind))).to_string()))
+}
+
+#[napi]
+pub fn version() -> napi::Result<String> {
+    guard(|| Ok(env!("CARGO_PKG_VERSION").to_owned()))
+}

@@ -125,7 +125,7 @@ fn main() {
     let transport = Arc::new(KafkaTransport::new(&config(&bootstrap, 10_000), Log::default()).expect("a client"));
     transport.connect(Instant::now() + Duration::from_secs(10), &|| false).expect("connected");
     let topic = Topic { id: 0, name: format!("bench-{}", std::process::id()).into() };
-    for result in transport.ensure_topics(&[topic.name.clone()], Instant::now() + Duration::from_secs(10)) {
+    for result in transport.ensure_topics(std::slice::from_ref(&topic.name), Instant::now() + Duration::from_secs(10)) {
         result.expect("a topic");
     }
     for in_flight in [in_flight, in_flight, 100, 1] {

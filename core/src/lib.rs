@@ -3,30 +3,43 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+mod bus;
 mod codec;
 mod config;
 mod error;
 mod event;
 pub mod frame;
+mod health;
 mod iso;
 mod kafka;
 mod log;
 #[cfg(feature = "embedded")]
 mod memory;
-#[allow(dead_code)]
+mod metrics;
+mod publish;
+mod runtime;
+mod shutdown;
 mod subscribe;
 #[cfg(feature = "embedded")]
 pub mod testing;
 mod transport;
 
+pub use bus::{Bus, Subscription};
 pub use codec::Envelope;
 pub use config::{Compression, Config, ConfigOption, OPTIONS, OptionType, Sasl, SaslMechanism, Ssl};
 pub use error::{Error, ErrorKind, PublishOutcome, Result};
-pub use event::{Delivery, Event, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic, TopicPartition};
+pub use event::{
+    Delivery, Event, Finished, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic, TopicPartition,
+};
 pub use kafka::KafkaTransport;
 pub use log::{Level, Log, LogRecord, Observer};
 #[cfg(feature = "embedded")]
 pub use memory::{MemoryBroker, MemoryTransport};
+pub use metrics::{ConsumeMetrics, Histogram, Metrics, PROCESSING_TIME_BOUNDS, PartitionLag, PublishMetrics};
+pub use publish::{FramePublisher, Receipt};
+pub use runtime::spawn;
+pub use shutdown::{Phase, ShutdownReport};
+pub use subscribe::{HandlerError, Intake};
 pub use transport::{
     Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, GroupOffsets, RecordSink,
     Token, Transport,

@@ -271,7 +271,8 @@ impl CompletionSink for Publisher {
     /// Runs on: delivery thread, or the feeder thread for what the client did not take.
     fn complete(&self, completions: &[Completion]) {
         let failed = completions.iter().filter(|completion| completion.error.is_some());
-        let failures = failed.inspect(|one| self.recorder.error(one.error.as_ref().map_or(ErrorKind::Internal, Error::kind)));
+        let failures =
+            failed.inspect(|one| self.recorder.error(one.error.as_ref().map_or(ErrorKind::Internal, Error::kind)));
         let failures = failures.count() as u64;
         let count = completions.len() as u64;
         self.recorder.acknowledged.fetch_add(count - failures, Ordering::Relaxed);

@@ -33,7 +33,7 @@ fn cannot_start(what: &str, error: &std::io::Error) -> Error {
 }
 
 /// Runs a future on the shared runtime.
-pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Result<()> {
     runtime()?.spawn(future);
     Ok(())
 }
@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn a_panic_in_a_worker_is_reported_and_ends_it() {
         let (sender, receiver) = mpsc::channel();
-        let worker = Worker::start("evbus-test", || panic!("broken"), move |error| sender.send(error).unwrap()).unwrap();
+        let worker =
+            Worker::start("evbus-test", || panic!("broken"), move |error| sender.send(error).unwrap()).unwrap();
         assert!(worker.join(soon()));
         let error = receiver.recv().unwrap();
         assert_eq!(error.kind(), ErrorKind::Internal);

@@ -1,6 +1,6 @@
 //! What the error numbers of librdkafka and of brokers mean here: kind, reason, advice.
 
-use rdkafka_sys::types::RDKafkaRespErr as Code;
+use rdkafka::types::RDKafkaRespErr as Code;
 
 use super::ffi::{Failure, error_text};
 use crate::error::{Error, ErrorKind, PublishOutcome};

@@ -17,7 +17,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, Once, RwLock};
 use std::time::Duration;
 
-use rdkafka_sys as rd;
+use rdkafka::bindings as rd;
 
 pub(crate) use self::event::{Event, Kind, Message, Queue};
 #[cfg(feature = "embedded")]

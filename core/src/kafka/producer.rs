@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka_sys::types::RDKafkaRespErr as Code;
+use rdkafka::types::RDKafkaRespErr as Code;
 
 use super::ffi::{Client, Failure, Kind, Message};
 use super::{KafkaTransport, errors};

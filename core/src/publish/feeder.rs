@@ -27,9 +27,13 @@ impl FramePublisher {
         let (batches, receiver) = channel();
         let feeder = Feeder { publisher: publisher.clone(), sink, headers: HeadersBuf::new() };
         let log = publisher.log.clone();
-        Worker::start("evbus-feeder", move || feeder.run(&receiver), move |error| {
-            log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
-        })?;
+        Worker::start(
+            "evbus-feeder",
+            move || feeder.run(&receiver),
+            move |error| {
+                log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
+            },
+        )?;
         Ok(FramePublisher { publisher, batches })
     }
 
@@ -81,33 +85,29 @@ impl Feeder {
     }
 
     fn feed(&mut self, frame: &Frame<'_>) {
-        let token = Token::new(GENERATION, self.sink, frame.slot);
-        let Some(topic) = self.publisher.topics.get(frame.topic_id) else {
+        let Feeder { publisher, sink, headers } = self;
+        let token = Token::new(GENERATION, *sink, frame.slot);
+        let Some(topic) = publisher.topics.get(frame.topic_id) else {
             let unknown = Error::new(ErrorKind::Internal, format!("topic id {} was never given", frame.topic_id));
-            return self.publisher.fail(token, unknown.outcome(PublishOutcome::NotSent));
+            return publisher.fail(token, unknown.outcome(PublishOutcome::NotSent));
         };
-        self.headers.clear();
         let record = OutgoingRecord {
             topic: &topic,
             partition: frame.partition,
             timestamp: frame.timestamp,
             key: frame.key,
             value: frame.value,
-            headers: frame.headers.pack(&mut self.headers),
+            headers: frame.headers.pack(headers),
         };
         loop {
-            match self.publisher.transport.send(&record, token) {
+            match publisher.transport.send(&record, token) {
                 Ok(Enqueued::Yes) => return,
-                Ok(Enqueued::QueueFull) if self.publisher.phase.get() < Phase::Closed => self.wait_for_room(),
-                Ok(Enqueued::QueueFull) => {
-                    return self.publisher.fail(token, closed().outcome(PublishOutcome::NotSent));
+                Ok(Enqueued::QueueFull) if publisher.phase.get() < Phase::Closed => {
+                    publisher.feeder_room.wait(QUEUE_FULL_RETRY);
                 }
-                Err(error) => return self.publisher.fail(token, error),
+                Ok(Enqueued::QueueFull) => return publisher.fail(token, closed().outcome(PublishOutcome::NotSent)),
+                Err(error) => return publisher.fail(token, error),
             }
         }
-    }
-
-    fn wait_for_room(&self) {
-        self.publisher.feeder_room.wait(QUEUE_FULL_RETRY);
     }
 }

@@ -87,7 +87,13 @@ pub(crate) struct Handlers {
 
 impl Handlers {
     pub(crate) fn new(intake: Weak<Intake>, log: Log) -> Arc<Self> {
-        Arc::new(Handlers { by_topic: RwLock::default(), next_id: AtomicU64::new(1), stopped: RwLock::default(), intake, log })
+        Arc::new(Handlers {
+            by_topic: RwLock::default(),
+            next_id: AtomicU64::new(1),
+            stopped: RwLock::default(),
+            intake,
+            log,
+        })
     }
 
     pub(crate) fn add<F, R, E>(&self, topic: &str, handler: F) -> Arc<Handler>

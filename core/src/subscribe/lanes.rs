@@ -179,6 +179,7 @@ impl Lane {
     }
 
     /// The lane stands still because nobody handles its records.
+    #[cfg(test)]
     pub(crate) fn is_held(&self) -> bool {
         self.held
     }

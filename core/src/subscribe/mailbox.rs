@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
-use crate::event::Finished;
+use crate::event::{Finished, Outcome, Ticket};
 use crate::runtime::{Wake, lock};
 
 /// A request to the poll thread.
@@ -20,7 +20,7 @@ pub(super) enum Command {
 /// Everything that came since the last look.
 #[derive(Default)]
 pub(super) struct Mail {
-    pub(super) finished: Vec<Finished>,
+    pub(super) finished: Vec<(Ticket, Outcome)>,
     pub(super) committed: Vec<(u64, Result<()>)>,
     pub(super) commands: Vec<Command>,
     pub(super) panics: Vec<Error>,
@@ -35,7 +35,7 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     pub(super) fn finished(&self, finished: &[Finished]) {
-        lock(&self.mail).finished.extend_from_slice(finished);
+        lock(&self.mail).finished.extend(finished.iter().map(|one| (one.ticket, one.outcome)));
         self.wake.raise();
     }
 

@@ -1,7 +1,238 @@
-//! Subscribing: from the records of a consumer to handlers, and back to committed offsets.
+//! Subscribing: one consumer per bus, its threads, and the way records take to their handlers.
+//!
+//! The poll thread owns the consumer and the [engine](engine); other threads reach it through its mailbox.
 
-pub(crate) mod commits;
-pub(crate) mod engine;
-pub(crate) mod lanes;
-pub(crate) mod offsets;
-pub(crate) mod slots;
+mod commits;
+mod committer;
+mod engine;
+mod handlers;
+mod lanes;
+mod mailbox;
+mod offsets;
+mod poller;
+mod slots;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use self::mailbox::Command;
+use self::poller::{Poller, Shared};
+use crate::codec;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::Finished;
+use crate::log::{Level, Log, LogRecord};
+use crate::metrics::{PartitionLag, Recorder};
+use crate::runtime::{self, Worker, lock};
+use crate::shutdown::PhaseCell;
+use crate::transport::{Connectivity, RecordSink, Transport};
+
+pub use self::handlers::HandlerError;
+pub(crate) use self::handlers::{Handler, Handlers, inside_handler};
+
+/// How long the check for missing topics may take before subscribing goes on without it.
+const ENSURE_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The consuming half of a bus, as language faces use it: topics in, runs of deliveries out, answers back.
+pub struct Intake {
+    config: Config,
+    transport: Arc<dyn Transport>,
+    phase: Arc<PhaseCell>,
+    recorder: Arc<Recorder>,
+    log: Log,
+    sink: OnceLock<Arc<dyn RecordSink>>,
+    handlers: OnceLock<Arc<Handlers>>,
+    shared: Arc<Shared>,
+    poller: Mutex<Option<Worker>>,
+    known_topics: Mutex<HashSet<Arc<str>>>,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        config: Config,
+        transport: Arc<dyn Transport>,
+        phase: Arc<PhaseCell>,
+        recorder: Arc<Recorder>,
+        log: Log,
+    ) -> Arc<Self> {
+        Arc::new(Intake {
+            config,
+            transport,
+            phase,
+            recorder,
+            log,
+            sink: OnceLock::new(),
+            handlers: OnceLock::new(),
+            shared: Arc::default(),
+            poller: Mutex::default(),
+            known_topics: Mutex::default(),
+        })
+    }
+
+    /// Says who takes the records, once, before the first [`Intake::set_topics`].
+    ///
+    /// # Errors
+    /// `IllegalState` when there is a sink already.
+    pub fn set_sink(&self, sink: Arc<dyn RecordSink>) -> Result<()> {
+        self.sink.set(sink).map_err(|_| {
+            Error::new(ErrorKind::IllegalState, "the records of this bus go to another sink already")
+                .hint("use either Bus::subscribe or Bus::intake, not both")
+        })
+    }
+
+    /// The handlers of Rust callers; the first call makes them the sink.
+    pub(crate) fn register(self: &Arc<Self>) -> Result<Arc<Handlers>> {
+        if let Some(handlers) = self.handlers.get() {
+            return Ok(handlers.clone());
+        }
+        let handlers = self.handlers.get_or_init(|| Handlers::new(Arc::downgrade(self), self.log.clone())).clone();
+        match self.set_sink(handlers.clone()) {
+            Ok(()) => Ok(handlers),
+            // Two first calls at once: the other one's handlers are the same.
+            Err(_)
+                if self.sink.get().is_some_and(|sink| std::ptr::addr_eq(Arc::as_ptr(sink), Arc::as_ptr(&handlers))) =>
+            {
+                Ok(handlers)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn handlers(&self) -> Option<Arc<Handlers>> {
+        self.handlers.get().cloned()
+    }
+
+    /// Consumes exactly these topics from now on; resolves when the client has been told.
+    ///
+    /// Changes within 50 ms are one change, so that the group rebalances once; an unchanged set changes nothing.
+    /// Of concurrent calls the last one wins. Missing topics are created if `autoCreateTopics` says so; one that
+    /// cannot be is logged and consumed as soon as it exists.
+    ///
+    /// # Errors
+    /// `Config` without a group id, `Argument` for an illegal topic name, `Closed`.
+    pub async fn set_topics(self: &Arc<Self>, topics: &[&str]) -> Result<()> {
+        self.phase.check_open()?;
+        if self.config.group_id.is_none() {
+            return Err(Error::new(ErrorKind::Config, "subscribing needs a consumer group")
+                .with("option", "groupId")
+                .hint("set groupId in the configuration, or KAFKA_GROUP_ID in the environment"));
+        }
+        for topic in topics {
+            codec::validate_topic_name(topic)?;
+        }
+        let mut wanted: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
+        wanted.sort();
+        wanted.dedup();
+        *lock(&self.shared.wanted) = wanted.clone();
+        let intake = self.clone();
+        runtime::blocking(move || {
+            intake.ensure_topics(&wanted);
+            intake.start()
+        })
+        .await??;
+        let (sender, receiver) = oneshot::channel();
+        self.shared.mailbox.command(Command::Topics(sender));
+        receiver.await.unwrap_or_else(|_| Err(crate::shutdown::closed()))
+    }
+
+    /// Creates what is missing; a topic that was seen once is not asked for again.
+    fn ensure_topics(&self, wanted: &[Arc<str>]) {
+        let unknown: Vec<Arc<str>> = {
+            let known = lock(&self.known_topics);
+            wanted.iter().filter(|topic| !known.contains(*topic)).cloned().collect()
+        };
+        if unknown.is_empty() {
+            return;
+        }
+        let results = self.transport.ensure_topics(&unknown, Instant::now() + ENSURE_TOPICS_TIMEOUT);
+        for (topic, result) in unknown.into_iter().zip(results) {
+            match result {
+                Ok(()) => {
+                    lock(&self.known_topics).insert(topic);
+                }
+                Err(error) => {
+                    self.recorder.error(error.kind());
+                    let message = format!("the topic {topic} is not there yet: {error}");
+                    let record = LogRecord::new(Level::Warn, "topic_missing", message).with("topic", &*topic);
+                    self.log.write(record.because(error));
+                }
+            }
+        }
+    }
+
+    /// Starts the consumer and its poll thread, once.
+    fn start(self: &Arc<Self>) -> Result<()> {
+        let mut poller = lock(&self.poller);
+        if poller.is_some() || lock(&self.shared.wanted).is_empty() {
+            return Ok(());
+        }
+        let sink = self.sink.get().cloned().ok_or_else(|| {
+            Error::new(ErrorKind::IllegalState, "nobody takes the records").hint("call Intake::set_sink first")
+        })?;
+        self.phase.check_open()?;
+        let mailbox = self.shared.mailbox.clone();
+        let consumer = self.transport.consumer(Arc::new(move || mailbox.wake()))?;
+        let body =
+            Poller::new(&self.config, consumer, sink, self.shared.clone(), self.recorder.clone(), self.log.clone())?;
+        let (log, shared) = (self.log.clone(), self.shared.clone());
+        *poller = Some(Worker::start(
+            "evbus-poll",
+            move || body.run(),
+            move |error| {
+                log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
+                shared.drained.open();
+            },
+        )?);
+        Ok(())
+    }
+
+    /// Answers deliveries; any thread, in any order, each once. Answers that come too late are counted and dropped.
+    pub fn finish(&self, finished: &[Finished]) {
+        for one in finished {
+            self.recorder.processed(one.elapsed);
+        }
+        self.shared.mailbox.finished(finished);
+    }
+
+    /// How far the group is behind, per partition that this member owns and has news of.
+    pub(crate) fn lag(&self) -> Vec<PartitionLag> {
+        let Some(offsets) = self.shared.offsets.get() else { return Vec::new() };
+        let positions = lock(&self.shared.positions).clone();
+        let ends = offsets.high_watermarks();
+        let lag = |at: &crate::event::TopicPartition, position: i64| {
+            let end = ends.iter().find(|(other, _)| other == at)?.1;
+            Some(PartitionLag { topic: at.topic.to_string(), partition: at.partition, lag: (end - position).max(0) })
+        };
+        positions.iter().filter_map(|(at, position)| lag(at, *position)).collect()
+    }
+
+    /// What the consumer's client knows about its connections; `None` while nothing is subscribed.
+    pub(crate) fn connectivity(&self) -> Option<Connectivity> {
+        if lock(&self.shared.wanted).is_empty() {
+            return None;
+        }
+        self.shared.offsets.get().map(|offsets| offsets.connectivity())
+    }
+
+    /// Lets the poll thread end without waiting for anything.
+    pub(crate) fn abandon(&self) {
+        if lock(&self.poller).is_some() {
+            self.shared.mailbox.command(Command::Drain { deadline: Instant::now() });
+        }
+    }
+
+    /// Blocks: lets running handlers finish until `drained_by`, commits, leaves the group until `left_by`.
+    /// Gives the numbers of handled and abandoned events and whether all of it ended in time.
+    pub(crate) fn drain(&self, drained_by: Instant, left_by: Instant) -> (u64, u64, bool) {
+        let poller = lock(&self.poller).take();
+        let Some(poller) = poller else { return (0, 0, true) };
+        self.shared.mailbox.command(Command::Drain { deadline: drained_by });
+        let drained = self.shared.drained.wait(left_by);
+        let (handled, abandoned) = *lock(&self.shared.report);
+        let left = poller.join(left_by);
+        (handled, abandoned, drained && left)
+    }
+}

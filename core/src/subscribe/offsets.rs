@@ -93,11 +93,6 @@ impl OffsetTracker {
         self.watermark
     }
 
-    /// The newest offset received.
-    pub(crate) fn last_received(&self) -> Option<i64> {
-        self.last_received
-    }
-
     /// How many offsets were received for a handler since the assignment.
     pub(crate) fn received(&self) -> u64 {
         self.received
@@ -155,7 +150,7 @@ mod tests {
         assert_eq!(offsets.receive(5), Some(0));
         assert_eq!((offsets.receive(5), offsets.receive(4), offsets.skip(5)), (None, None, false));
         assert_eq!(offsets.receive(6), Some(1));
-        assert_eq!(offsets.last_received(), Some(6));
+        assert_eq!(offsets.last_received, Some(6));
     }
 
     #[test]

@@ -276,7 +276,8 @@ impl Poller {
             Output::Recall { slot, epoch } => self.sink.stop(slot, epoch),
             Output::Fenced { slot, epoch, source, unanswered } => {
                 self.sink.stop(slot, epoch);
-                let message = format!("{unanswered} handlers of {source} outlived its hand-over; the events come again");
+                let message =
+                    format!("{unanswered} handlers of {source} outlived its hand-over; the events come again");
                 self.log.write(LogRecord::new(Level::Warn, "handlers_outlived_revoke", message));
             }
             Output::Commit { id, offsets } => self.committer.commit(Commit { id, offsets }),

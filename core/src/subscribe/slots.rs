@@ -137,6 +137,7 @@ impl Slot {
     }
 
     /// The offset that was committed last in this assignment.
+    #[cfg(test)]
     pub(crate) fn committed_offset(&self) -> Option<i64> {
         self.committed
     }

@@ -2,6 +2,7 @@
 //! one. And the rules of the source tree.
 
 mod architecture;
+mod bus;
 mod kafka_connect;
 mod kafka_consume;
 mod kafka_publish;

@@ -5,7 +5,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka_sys as rd;
+use rdkafka::bindings as rd;
 
 use super::{Failure, Partitions, bytes, milliseconds, number_of, text};
 use crate::event::{HeadersBuf, Record, TopicPartition};

@@ -3,7 +3,7 @@
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use rdkafka_sys as rd;
+use rdkafka::bindings as rd;
 
 use super::{Client, Failure, Refused, Role, c_string, milliseconds, text};
 

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use rdkafka_sys as rd;
+use rdkafka::bindings as rd;
 
 use super::{Failure, c_string, error_text, text};
 use crate::event::TopicPartition;

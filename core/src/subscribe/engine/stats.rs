@@ -59,19 +59,13 @@ pub(crate) struct EngineStats {
 pub(crate) struct PartitionStats<'a> {
     /// Which one.
     pub(crate) source: &'a TopicPartition,
-    /// The newest offset received in this assignment.
-    pub(crate) last_received: Option<i64>,
     /// The offset behind the finished prefix.
     pub(crate) watermark: Option<i64>,
     /// The offset committed last.
+    #[cfg(test)]
     pub(crate) committed: Option<i64>,
-    /// Records handed out and not yet answered.
-    pub(crate) in_flight: usize,
-    /// Records that wait to be handed out.
-    pub(crate) waiting: usize,
-    /// Fetching is paused.
-    pub(crate) paused: bool,
     /// Nothing is handed out because nobody handles the topic.
+    #[cfg(test)]
     pub(crate) held: bool,
 }
 
@@ -92,12 +86,10 @@ impl Engine {
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionStats<'_>> {
         self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
             source: &slot.source,
-            last_received: slot.offsets.last_received(),
             watermark: slot.offsets.watermark(),
+            #[cfg(test)]
             committed: slot.committed_offset(),
-            in_flight: slot.lane.open(),
-            waiting: slot.lane.waiting(),
-            paused: slot.paused.is_some(),
+            #[cfg(test)]
             held: slot.lane.is_held(),
         })
     }
