@@ -162,7 +162,7 @@ export class Connection {
     this.phase = 'draining';
     this.#keepAlive.hold();
     this.publisher.handOver();
-    this.dispatcher.flush();
+    this.dispatcher.drain();
     const report = await this.#shutdownCore(timeoutMs);
     this.close();
     return report;

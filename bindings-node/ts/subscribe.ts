@@ -97,6 +97,7 @@ export class Dispatcher {
   #answers = new Int32Array(MAX_ANSWERS * ANSWER_COLUMNS);
   #answerCount = 0;
   #scheduled = false;
+  #draining = false;
   #closed = false;
   /** Handler failures so far. */
   failures = 0;
@@ -131,7 +132,7 @@ export class Dispatcher {
       while (end < index.length && index[end + LANE] === lane) end += COLUMNS;
       const ticketHi = index[at + TICKET_HI] as number;
       const run = { batch, slot: ticketHi & 0xffff, epoch: ticketHi >>> 16, next: at, end };
-      if (this.#closed || this.#stopped.get(run.slot) === run.epoch) this.#release(run);
+      if (this.#draining || this.#stopped.get(run.slot) === run.epoch) this.#release(run);
       else this.#enqueue(lane, run);
       at = end;
     }
@@ -147,13 +148,19 @@ export class Dispatcher {
     }
   }
 
-  /** Nothing starts any more, and nobody waits for answers. */
-  close(): void {
-    this.#closed = true;
-    this.#answerCount = 0;
+  /** Nothing starts any more; what runs is still answered. */
+  drain(): void {
+    this.#draining = true;
     for (const runs of this.#lanes.values()) {
-      for (const run of runs) run.end = run.next;
+      for (const run of runs) this.#release(run);
     }
+    this.flush();
+  }
+
+  /** Nobody waits for answers any more either. */
+  close(): void {
+    this.drain();
+    this.#closed = true;
   }
 
   /**

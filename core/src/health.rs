@@ -18,6 +18,8 @@ const ACKNOWLEDGEMENT_MAX_AGE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct ConnectionWatch {
     connected: Arc<AtomicBool>,
+    /// What was told last. The shared flag will not do: the end of a bus lowers it too.
+    was_connected: bool,
     since: Instant,
     log: Log,
     recorder: Arc<Recorder>,
@@ -36,13 +38,14 @@ impl ConnectionWatch {
     /// Begins with the connection that `connect` proved.
     pub(crate) fn new(now: Instant, connected: Arc<AtomicBool>, log: Log, recorder: Arc<Recorder>) -> Self {
         connected.store(true, Ordering::Relaxed);
-        ConnectionWatch { connected, since: now, log, recorder }
+        ConnectionWatch { connected, was_connected: true, since: now, log, recorder }
     }
 
     /// Runs on: delivery thread, at least every 100 ms.
     pub(crate) fn look(&mut self, now: Instant, signs: &Signs<'_>) {
         let trouble = self.trouble(now, signs);
-        let was = self.connected.swap(trouble.is_none(), Ordering::Relaxed);
+        self.connected.store(trouble.is_none(), Ordering::Relaxed);
+        let was = std::mem::replace(&mut self.was_connected, trouble.is_none());
         match trouble {
             Some(reason) if was => {
                 self.since = now;
