@@ -57,6 +57,7 @@ struct Inner {
     log: Log,
     connected: Arc<AtomicBool>,
     delivery: Mutex<Option<Worker>>,
+    ending: AtomicBool,
     report: watch::Sender<Option<ShutdownReport>>,
 }
 
@@ -100,6 +101,7 @@ impl Bus {
             log,
             connected: Arc::default(),
             delivery: Mutex::default(),
+            ending: AtomicBool::new(false),
             report: watch::Sender::new(None),
         }));
         // The delivery thread serves the client's errors too, which `connect` reports.
@@ -192,7 +194,7 @@ impl Bus {
     /// Whether a broker can be reached and publishes make progress, at most 3 s late. Publishing does not depend
     /// on it: during an outage publishes wait until their deadline.
     pub fn is_connected(&self) -> bool {
-        self.0.phase.get() == Phase::Open && self.0.connected.load(Ordering::Relaxed)
+        self.0.phase.get() == Phase::Open && self.0.connected.load(Ordering::Relaxed) && !self.0.intake.is_broken()
     }
 
     /// What the bus still does.
@@ -212,9 +214,14 @@ impl Bus {
     /// group is left, what was published is flushed. Idempotent; later calls get the same report.
     pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
         let mut report = self.0.report.subscribe();
-        if self.0.phase.advance(Phase::Draining) {
+        if !self.0.ending.swap(true, Ordering::SeqCst) {
+            let deadline = Deadline::after(timeout);
+            let acknowledged = self.0.acknowledged();
+            // The drain begins before handlers can see the phase, so that what they finish then is in the report.
+            self.0.intake.begin_drain(deadline.share(0.6));
+            self.0.phase.advance(Phase::Draining);
             let inner = self.0.clone();
-            let ending = Worker::start("evbus-shutdown", move || inner.end(Deadline::after(timeout)), |_| ());
+            let ending = Worker::start("evbus-shutdown", move || inner.end(deadline, acknowledged), |_| ());
             if ending.is_err() {
                 self.0.report.send_replace(Some(ShutdownReport::default()));
             }
@@ -240,11 +247,13 @@ impl Bus {
 }
 
 impl Inner {
+    fn acknowledged(&self) -> u64 {
+        self.recorder.acknowledged.load(Ordering::Relaxed)
+    }
+
     /// Runs on: shutdown thread.
-    fn end(&self, deadline: Deadline) {
-        let acknowledged = || self.recorder.acknowledged.load(Ordering::Relaxed);
-        let before = acknowledged();
-        let (handled, abandoned, left) = self.intake.drain(deadline.share(0.6), deadline.share(0.75));
+    fn end(&self, deadline: Deadline, acknowledged_before: u64) {
+        let (handled, abandoned, left) = self.intake.leave(deadline.share(0.75));
         self.phase.advance(Phase::Flushing);
         let flushed = self.publisher.flush(deadline.share(0.9));
         let mut lost = 0;
@@ -257,7 +266,7 @@ impl Inner {
         self.report.send_replace(Some(ShutdownReport {
             handled,
             abandoned,
-            published: acknowledged() - before,
+            published: self.acknowledged() - acknowledged_before,
             lost,
             clean: left && flushed && closed,
         }));
@@ -280,7 +289,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.phase.advance(Phase::Closed);
         self.transport.wake();
-        self.intake.abandon();
+        self.intake.begin_drain(Instant::now());
     }
 }
 

@@ -1,6 +1,7 @@
 //! What other threads have to say to the poll thread.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -30,12 +31,17 @@ pub(super) struct Mail {
 #[derive(Default)]
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
+    closed: AtomicBool,
     wake: Wake,
 }
 
 impl Mailbox {
     pub(super) fn finished(&self, finished: &[Finished]) {
-        lock(&self.mail).finished.extend(finished.iter().map(|one| (one.ticket, one.outcome)));
+        let mut mail = lock(&self.mail);
+        if !self.closed.load(Ordering::Relaxed) {
+            mail.finished.extend(finished.iter().map(|one| (one.ticket, one.outcome)));
+        }
+        drop(mail);
         self.wake.raise();
     }
 
@@ -44,14 +50,26 @@ impl Mailbox {
         self.wake.raise();
     }
 
+    /// A command that nobody will read any more is dropped, and with it whoever waits for its answer is told.
     pub(super) fn command(&self, command: Command) {
-        lock(&self.mail).commands.push(command);
+        let mut mail = lock(&self.mail);
+        if !self.closed.load(Ordering::Relaxed) {
+            mail.commands.push(command);
+        }
+        drop(mail);
         self.wake.raise();
     }
 
     pub(super) fn panicked(&self, error: Error) {
         lock(&self.mail).panics.push(error);
         self.wake.raise();
+    }
+
+    /// Nobody reads any more.
+    pub(super) fn close(&self) {
+        let mut mail = lock(&self.mail);
+        self.closed.store(true, Ordering::Relaxed);
+        *mail = Mail::default();
     }
 
     /// Something may be there for the consumer's next poll.

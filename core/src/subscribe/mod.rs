@@ -13,6 +13,7 @@ mod poller;
 mod slots;
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -128,11 +129,13 @@ impl Intake {
         wanted.dedup();
         *lock(&self.shared.wanted) = wanted.clone();
         let intake = self.clone();
-        runtime::blocking(move || {
+        let started = runtime::blocking(move || {
             intake.ensure_topics(&wanted);
             intake.start()
-        })
-        .await??;
+        });
+        if !started.await?? {
+            return Ok(());
+        }
         let (sender, receiver) = oneshot::channel();
         self.shared.mailbox.command(Command::Topics(sender));
         receiver.await.unwrap_or_else(|_| Err(crate::shutdown::closed()))
@@ -163,11 +166,14 @@ impl Intake {
         }
     }
 
-    /// Starts the consumer and its poll thread, once.
-    fn start(self: &Arc<Self>) -> Result<()> {
+    /// Starts the consumer and its poll thread, once; `false` while there is nothing to consume.
+    fn start(&self) -> Result<bool> {
         let mut poller = lock(&self.poller);
-        if poller.is_some() || lock(&self.shared.wanted).is_empty() {
-            return Ok(());
+        if poller.is_some() {
+            return Ok(true);
+        }
+        if lock(&self.shared.wanted).is_empty() {
+            return Ok(false);
         }
         let sink = self.sink.get().cloned().ok_or_else(|| {
             Error::new(ErrorKind::IllegalState, "nobody takes the records").hint("call Intake::set_sink first")
@@ -183,10 +189,12 @@ impl Intake {
             move || body.run(),
             move |error| {
                 log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
+                shared.broken.store(true, Ordering::Relaxed);
+                shared.mailbox.close();
                 shared.drained.open();
             },
         )?);
-        Ok(())
+        Ok(true)
     }
 
     /// Answers deliveries; any thread, in any order, each once. Answers that come too late are counted and dropped.
@@ -209,6 +217,11 @@ impl Intake {
         positions.iter().filter_map(|(at, position)| lag(at, *position)).collect()
     }
 
+    /// The consumer ended for good, by a defect or because the broker refused this member.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.shared.broken.load(Ordering::Relaxed)
+    }
+
     /// What the consumer's client knows about its connections; `None` while nothing is subscribed.
     pub(crate) fn connectivity(&self) -> Option<Connectivity> {
         if lock(&self.shared.wanted).is_empty() {
@@ -217,22 +230,18 @@ impl Intake {
         self.shared.offsets.get().map(|offsets| offsets.connectivity())
     }
 
-    /// Lets the poll thread end without waiting for anything.
-    pub(crate) fn abandon(&self) {
-        if lock(&self.poller).is_some() {
-            self.shared.mailbox.command(Command::Drain { deadline: Instant::now() });
-        }
+    /// Hands out nothing more, and lets running handlers finish until the deadline. Does not wait.
+    pub(crate) fn begin_drain(&self, deadline: Instant) {
+        self.shared.mailbox.command(Command::Drain { deadline });
     }
 
-    /// Blocks: lets running handlers finish until `drained_by`, commits, leaves the group until `left_by`.
-    /// Gives the numbers of handled and abandoned events and whether all of it ended in time.
-    pub(crate) fn drain(&self, drained_by: Instant, left_by: Instant) -> (u64, u64, bool) {
-        let poller = lock(&self.poller).take();
-        let Some(poller) = poller else { return (0, 0, true) };
-        self.shared.mailbox.command(Command::Drain { deadline: drained_by });
-        let drained = self.shared.drained.wait(left_by);
+    /// Blocks until what was finished is committed and the group is left; gives the numbers of handled and abandoned
+    /// events, and whether all of it ended in time. Follows [`Intake::begin_drain`].
+    pub(crate) fn leave(&self, deadline: Instant) -> (u64, u64, bool) {
+        let Some(poller) = lock(&self.poller).take() else { return (0, 0, true) };
+        let drained = self.shared.drained.wait(deadline);
+        let left = poller.join(deadline);
         let (handled, abandoned) = *lock(&self.shared.report);
-        let left = poller.join(left_by);
         (handled, abandoned, drained && left)
     }
 }

@@ -1,6 +1,6 @@
 //! The poll thread: it owns consumer and engine, feeds the one into the other and carries out what the engine says.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) offsets: OnceLock<Arc<dyn GroupOffsets>>,
     /// The first unfinished offset of each owned partition.
     pub(super) positions: Mutex<Vec<(TopicPartition, i64)>>,
+    /// Nothing is consumed any more, for good.
+    pub(super) broken: AtomicBool,
     pub(super) drained: Gate,
     /// Handled and abandoned events of the drain.
     pub(super) report: Mutex<(u64, u64)>,
@@ -118,6 +120,7 @@ impl Poller {
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(Err(crate::shutdown::closed()));
         }
+        self.shared.mailbox.close();
         self.shared.drained.open();
         self.consumer.close();
     }
@@ -205,6 +208,7 @@ impl Poller {
             ConsumerEvent::Failed(error) => self.trouble(error),
             ConsumerEvent::Fatal(error) => {
                 self.recorder.error(error.kind());
+                self.shared.broken.store(true, Ordering::Relaxed);
                 let message = format!("the consumer cannot go on: {error}");
                 self.log.write(LogRecord::new(Level::Error, "consumer_failed", message).because(error));
             }
