@@ -50,10 +50,10 @@ describe('the embedded broker', () => {
 
   it('refuses what is no topic name', async () => {
     const broker = await start();
-    expect(() => broker.createTopic('a b')).toThrow(expect.objectContaining({ code: /^EVBUS_/ }));
+    expect(() => broker.createTopic('a b')).toThrow('cannot create the topic "a b"');
   });
 
-  it.each([[{ partitions: 0 }], [{ partitions: 1.5 }], [{ topics: [5] }]])(
+  it.each([[{ partitions: 0 }], [{ partitions: 1.5 }], [{ topics: [5] }], [{ topics: ['a b'] }]])(
     'refuses the options %j',
     async (options) => {
       await expect(startEmbeddedBroker(options as never)).rejects.toMatchObject({

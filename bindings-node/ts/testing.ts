@@ -1,3 +1,5 @@
+import { ArgumentError } from './error';
+import { isTopicName, nameValue } from './event';
 import { addon, errorFromThrown } from './native';
 
 declare global {
@@ -33,6 +35,13 @@ export interface EmbeddedBroker {
 
 const DEFAULT_PARTITIONS = 4;
 
+function checkTopic(name: string): void {
+  if (typeof name === 'string' && isTopicName(name)) return;
+  throw new ArgumentError(`cannot create the topic ${nameValue(name)}`, {
+    hint: 'a topic name is 1 to 249 of A-Z a-z 0-9 . _ - and not "." or ".."',
+  });
+}
+
 /**
  * Starts a Kafka broker inside this process, for tests and demonstrations; it is ready when the promise resolves.
  *
@@ -51,6 +60,7 @@ export async function startEmbeddedBroker(
   options: EmbeddedBrokerOptions = {},
 ): Promise<EmbeddedBroker> {
   const { topics = [], partitions = DEFAULT_PARTITIONS } = options;
+  topics.forEach(checkTopic);
   try {
     const { NativeTestBroker } = addon();
     const broker = new NativeTestBroker(JSON.stringify({ topics, partitions }));
@@ -58,6 +68,7 @@ export async function startEmbeddedBroker(
     return {
       brokers: broker.bootstrap.split(','),
       createTopic(name, count = partitions) {
+        checkTopic(name);
         try {
           broker.createTopic(name, count);
         } catch (thrown) {

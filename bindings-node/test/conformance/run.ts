@@ -1,0 +1,17 @@
+import { it } from 'vitest';
+import { scenarios } from './scenarios';
+import { World } from './world';
+
+/** Declares every scenario as a test on those brokers. They do not share a name, so they run at once. */
+export function conformance(brokers: () => readonly string[]): void {
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    it.concurrent(name, async () => {
+      const world = new World(brokers());
+      try {
+        await scenario(world);
+      } finally {
+        await world.end();
+      }
+    });
+  }
+}
