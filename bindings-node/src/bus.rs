@@ -1,8 +1,9 @@
 //! `NativeBus`: the calls of native.ts. No policy, no defaults: what to do is the core's to know.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use event_bus::frame::COMPLETION_COLUMNS;
@@ -46,6 +47,27 @@ impl State {
     }
 }
 
+thread_local! {
+    /// The buses of this thread's environment; `None` until it has its one cleanup hook.
+    static OPEN: RefCell<Option<Vec<Weak<State>>>> = const { RefCell::new(None) };
+}
+
+/// Lets the bus end with its environment, say when a worker is terminated. The hook does not block.
+fn end_with(env: &Env, state: &Arc<State>) -> napi::Result<()> {
+    OPEN.with_borrow_mut(|open| {
+        if open.is_none() {
+            env.add_env_cleanup_hook((), |()| {
+                let buses = OPEN.try_with(RefCell::take).ok().flatten().unwrap_or_default();
+                buses.iter().filter_map(Weak::upgrade).for_each(|state| state.abandon());
+            })?;
+        }
+        let buses = open.get_or_insert_default();
+        buses.retain(|bus| bus.strong_count() > 0);
+        buses.push(Arc::downgrade(state));
+        Ok(())
+    })
+}
+
 /// Answers a call once, even when its task ends without a word.
 struct Answer {
     shared: Arc<Shared>,
@@ -82,12 +104,7 @@ impl NativeBus {
     pub fn new(env: Env, wake: Function<'_, (), ()>) -> napi::Result<Self> {
         let state = Arc::new(State::default());
         state.shared.set_wake(wake.build_threadsafe_function().weak::<true>().callee_handled::<false>().build()?);
-        let ending = Arc::downgrade(&state);
-        env.add_env_cleanup_hook(ending, |state| {
-            if let Some(state) = state.upgrade() {
-                state.abandon();
-            }
-        })?;
+        end_with(&env, &state)?;
         Ok(NativeBus { state })
     }
 
