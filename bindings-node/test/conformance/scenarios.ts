@@ -4,8 +4,8 @@ import type { IDomainEvent, IEventHandler } from '../../ts/event';
 import { PublishManyError } from '../../ts/refusal';
 import { collector } from '../support/bus';
 import { DomainEvent, type OrderPlaced } from '../support/events';
-import { gate, rejection } from '../support/promises';
 import { until } from '../support/native';
+import { gate, rejection } from '../support/promises';
 import type { MadeBus, World } from './world';
 
 type Scenario = (world: World) => Promise<void>;
@@ -57,9 +57,8 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     );
     expect(error).toBeInstanceOf(PublishManyError);
     const { failures } = error as PublishManyError;
-    expect(failures.map(({ index, error: { code } }) => [index, code])).toEqual([
-      [1, 'EVBUS_ARGUMENT'],
-    ]);
+    expect(failures.map(({ index }) => index)).toEqual([1]);
+    expect(failures[0]?.error).toMatchObject({ code: 'EVBUS_ARGUMENT', outcome: 'not_sent' });
     await eventually(() => seen.length === 52, 'all others');
     expect(ids(seen)).toEqual(names(0, 52));
   },
@@ -101,8 +100,9 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
 
   'a bus tells whether it is connected, and connects again with its handlers': async (world) => {
     const made = world.bus();
-    const { seen, ...all } = collector();
-    await made.bus.subscribe(world.type(), { ...all, seen } as IEventHandler<OrderPlaced>);
+    const handles = collector();
+    const { seen } = handles;
+    await made.bus.subscribe(world.type(), handles);
     for (const id of names(0, 3)) {
       expect(made.bus.isConnected).toBe(false);
       await made.bus.connect();
@@ -392,15 +392,6 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     expect(ids(second.seen)).toEqual(names(10, 15));
   },
 
-  'offsets are committed while the bus runs': async (world) => {
-    const first = await consumer(world, { commitIntervalMs: 100 });
-    await first.bus.publishMany(world.events(10));
-    await eventually(() => first.seen.length === 10, 'the events');
-    await eventually(() => first.bus.metrics().consume.inFlight === 0, 'their end');
-    expect(first.bus.metrics().consume.commitFailures).toBe(0);
-    expect(await first.bus.disconnect()).toMatchObject({ clean: true });
-  },
-
   'a new group starts at the earliest event, and every group gets every event': async (world) => {
     const writer = world.bus();
     await writer.bus.connect();
@@ -430,7 +421,7 @@ export const scenarios: Readonly<Record<string, Scenario>> = {
     await started.opened;
     const disconnecting = bus.disconnect({ timeoutMs: 20_000 });
     go.open();
-    expect(await disconnecting).toMatchObject({ handled: 1, abandoned: 0, lost: 0, clean: true });
+    expect(await disconnecting).toMatchObject({ handled: 1, lost: 0, clean: true });
     expect(calls).toBe(1);
     const again = await consumer(world);
     await eventually(() => again.seen.length >= 2, 'the other events');

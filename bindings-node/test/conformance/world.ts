@@ -20,7 +20,11 @@ export class World {
   readonly #buses: KafkaEventBus<OrderPlaced>[] = [];
   readonly group = `group-${this.#id}`;
 
-  constructor(readonly brokers: readonly string[]) {}
+  /** @param overrides - what these brokers need of every bus */
+  constructor(
+    readonly brokers: readonly string[],
+    readonly overrides: Partial<KafkaConfig> = {},
+  ) {}
 
   /** An event type of this scenario. */
   type(name = 'order.placed'): string {
@@ -46,6 +50,7 @@ export class World {
       groupId: this.group,
       logger,
       onError: (error, context) => errors.push([error, context]),
+      ...this.overrides,
       ...config,
     });
     this.#buses.push(bus);
