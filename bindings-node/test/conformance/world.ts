@@ -6,7 +6,7 @@ import { KafkaEventBus } from '../../ts/kafka/KafkaEventBus';
 import type { ErrorContext } from '../../ts/logger';
 import { keepLog, type LogLine } from '../support/bus';
 import { type OrderPlaced, orderPlaced } from '../support/events';
-import { type RawRecord, writeRaw } from '../support/raw';
+import { type RawRecord, writeRaw } from './raw';
 
 export interface MadeBus {
   readonly bus: KafkaEventBus<OrderPlaced>;

@@ -93,6 +93,12 @@ impl OffsetTracker {
         self.watermark
     }
 
+    /// The first unfinished offset, or the one behind the last when all are finished. `None` before anything was
+    /// received.
+    pub(crate) fn position(&self) -> Option<i64> {
+        self.entries.front().map(|entry| entry.offset).or(self.watermark)
+    }
+
     /// How many offsets were received for a handler since the assignment.
     pub(crate) fn received(&self) -> u64 {
         self.received
@@ -119,6 +125,19 @@ mod tests {
     #[test]
     fn nothing_received_is_nothing_to_commit() {
         assert_eq!(OffsetTracker::new(0).watermark(), None);
+    }
+
+    #[test]
+    fn the_position_is_known_before_anything_is_finished() {
+        let mut offsets = OffsetTracker::new(0);
+        assert_eq!(offsets.position(), None);
+        let first = offsets.receive(7).unwrap();
+        let second = offsets.receive(9).unwrap();
+        assert_eq!((offsets.position(), offsets.watermark()), (Some(7), None));
+        offsets.finish(second);
+        assert_eq!(offsets.position(), Some(7));
+        offsets.finish(first);
+        assert_eq!((offsets.position(), offsets.watermark()), (Some(10), Some(10)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::engine::{Engine, EngineConfig, Input, Output};
 use super::mailbox::{Command, Mail, Mailbox};
 use crate::codec;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Record, TopicPartition};
 use crate::log::{Level, Log, LogRecord};
 use crate::metrics::Recorder;
@@ -142,11 +142,20 @@ impl Poller {
             mail.finished.clear();
         }
         for (id, result) in mail.committed.drain(..) {
-            if let Err(error) = &result {
-                self.recorder.commit_failures.fetch_add(1, Ordering::Relaxed);
-                self.recorder.error(error.kind());
-                let message = format!("offsets could not be committed and will be again: {error}");
-                self.log.write(LogRecord::new(Level::Warn, "commit_failed", message).because(error.clone()));
+            match &result {
+                // A coordinator answers a member that joins again one request at a time, so a commit behind the join
+                // names the generation before it. That is no failure: the partitions are still here.
+                Err(error) if error.kind() == ErrorKind::IllegalState => {
+                    let message = "a rebalance overtook a commit; its offsets will be committed again";
+                    self.log.write(LogRecord::new(Level::Debug, "commit_overtaken", message).because(error.clone()));
+                }
+                Err(error) => {
+                    self.recorder.commit_failures.fetch_add(1, Ordering::Relaxed);
+                    self.recorder.error(error.kind());
+                    let message = format!("offsets could not be committed and will be again: {error}");
+                    self.log.write(LogRecord::new(Level::Warn, "commit_failed", message).because(error.clone()));
+                }
+                Ok(()) => (),
             }
             self.input(Input::Committed { id, result });
         }
@@ -324,7 +333,7 @@ impl Poller {
         let now = Instant::now();
         if now.duration_since(self.positions_at) >= POSITIONS_INTERVAL {
             self.positions_at = now;
-            let positions = self.engine.partitions().filter_map(|one| Some((one.source.clone(), one.watermark?)));
+            let positions = self.engine.partitions().filter_map(|one| Some((one.source.clone(), one.position?)));
             *lock(&self.shared.positions) = positions.collect();
         }
     }

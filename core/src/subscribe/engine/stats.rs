@@ -59,7 +59,10 @@ pub(crate) struct EngineStats {
 pub(crate) struct PartitionStats<'a> {
     /// Which one.
     pub(crate) source: &'a TopicPartition,
+    /// The first unfinished offset; `None` before anything was received.
+    pub(crate) position: Option<i64>,
     /// The offset behind the finished prefix.
+    #[cfg(test)]
     pub(crate) watermark: Option<i64>,
     /// The offset committed last.
     #[cfg(test)]
@@ -86,6 +89,8 @@ impl Engine {
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionStats<'_>> {
         self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
             source: &slot.source,
+            position: slot.offsets.position(),
+            #[cfg(test)]
             watermark: slot.offsets.watermark(),
             #[cfg(test)]
             committed: slot.committed_offset(),
