@@ -19,9 +19,11 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Failure, main, onPath, root, run, say } from './lib/exec.mjs';
+import { AS_JSON, artifacts, WORKSPACE } from './lib/cargo.mjs';
+import { Failure, main, root, run, say } from './lib/exec.mjs';
 import { packageJson, runBin } from './lib/node.mjs';
 import { ensureNodeModules } from './lib/pnpm.mjs';
+import { checkPrerequisites } from './lib/prerequisites.mjs';
 import { digest, filesBelow, isFresh, writeStamp } from './lib/stamp.mjs';
 
 const require = createRequire(import.meta.url);
@@ -93,28 +95,13 @@ function removeStale(kept) {
   }
 }
 
-function checkPrerequisites() {
-  const missing = ['cargo', 'cc', 'make', 'perl', 'bash'].filter((program) => !onPath(program));
-  if (missing.length === 0 || process.platform === 'win32') return;
-  throw new Failure(
-    `the native addon needs ${missing.join(', ')}, which ${missing.length > 1 ? 'are' : 'is'} not on the PATH.\n` +
-      'Rust comes from https://rustup.rs; on Debian and Ubuntu the others from: apt-get install build-essential perl bash',
-  );
-}
-
 /** Builds the addon's library and returns its path, as cargo names it. */
 async function cargoBuild(release) {
-  const args = ['build', '-p', 'i-event-bus-node', '--message-format=json-render-diagnostics'];
-  if (release) args.push('--release');
+  const args = ['build', ...WORKSPACE, ...(release ? ['--release'] : []), AS_JSON];
   const output = await run('cargo', args, { capture: true });
-  const library = output
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line))
-    .filter(
-      (line) => line.reason === 'compiler-artifact' && line.target.name === 'i_event_bus_node',
-    )
-    .flatMap((line) => line.filenames)
+  const library = artifacts(output.split('\n'))
+    .filter(({ target }) => target.name === 'i_event_bus_node')
+    .flatMap(({ filenames }) => filenames)
     .find((file) => /\.(so|dylib|dll)$/.test(file));
   if (!library) throw new Failure('cargo built no shared library for i-event-bus-node');
   return library;

@@ -1,17 +1,13 @@
-// What needs no test run: formatting, lint, types, in both languages.
+// What needs no test run: formatting, lint, types, licences, in both languages.
 //
 //   node dev/check.mjs          everything, as CI does
 //   node dev/check.mjs --lint   the linters only
 //   node dev/check.mjs --fix    formats, and applies the linters' safe fixes
 
-import { Failure, main, run } from './lib/exec.mjs';
+import { CHECKS } from './lib/checks.mjs';
+import { Failure, main, run, say } from './lib/exec.mjs';
 import { runBin } from './lib/node.mjs';
 import { ensureNodeModules } from './lib/pnpm.mjs';
-
-const biome = (...args) => runBin('@biomejs/biome', 'biome', args);
-const tsc = (project) => runBin('typescript', 'tsc', ['-p', project, '--noEmit']);
-const clippy = () =>
-  run('cargo', ['clippy', '--workspace', '--all-targets', '--', '-D', 'warnings']);
 
 await main(async () => {
   const [mode, ...rest] = process.argv.slice(2);
@@ -20,18 +16,20 @@ await main(async () => {
   }
   await ensureNodeModules();
   if (mode === '--fix') {
-    await biome('check', '--write');
+    await runBin('@biomejs/biome', 'biome', ['check', '--write']);
     await run('cargo', ['fmt', '--all']);
     return;
   }
-  if (mode === '--lint') {
-    await biome('lint', '--error-on-warnings');
-    await clippy();
-    return;
+  const skipped = [];
+  for (const { name, lint, plan } of CHECKS) {
+    if (mode === '--lint' && !lint) continue;
+    const { command, env, skip } = await plan();
+    if (skip) {
+      skipped.push(`SKIPPED ${name}: ${skip}`);
+      continue;
+    }
+    say(`── ${name}`);
+    await run(command[0], command.slice(1), { env: { ...process.env, ...env } });
   }
-  await biome('ci', '--error-on-warnings');
-  await tsc('tsconfig.json');
-  await tsc('tsconfig.build.json');
-  await run('cargo', ['fmt', '--all', '--', '--check']);
-  await clippy();
+  for (const line of skipped) say(line);
 });

@@ -22,14 +22,14 @@ export function checkNode() {
 }
 
 /**
- * Runs the program of a development dependency with this very Node.
+ * The command that runs the program of a development dependency with this very Node.
  *
  * @param {string} dependency the package, e.g. 'typescript'
  * @param {string} bin the program, e.g. 'tsc'
  * @param {readonly string[]} args
- * @param {Parameters<typeof run>[2]} [options]
+ * @returns {string[]}
  */
-export function runBin(dependency, bin, args, options) {
+export function binCommand(dependency, bin, args) {
   const path = createRequire(join(root, 'package.json'))
     .resolve.paths(dependency)
     ?.map((folder) => join(folder, dependency, 'package.json'))
@@ -38,7 +38,20 @@ export function runBin(dependency, bin, args, options) {
   const { bin: bins } = JSON.parse(readFileSync(path, 'utf8'));
   const program = typeof bins === 'string' ? bins : bins?.[bin];
   if (!program) throw new Failure(`${dependency} has no program ${bin}`);
-  return run(process.execPath, [join(dirname(path), program), ...args], options);
+  return [process.execPath, join(dirname(path), program), ...args];
+}
+
+/**
+ * Runs the program of a development dependency with this very Node.
+ *
+ * @param {string} dependency the package, e.g. 'typescript'
+ * @param {string} bin the program, e.g. 'tsc'
+ * @param {readonly string[]} args
+ * @param {Parameters<typeof run>[2]} [options]
+ */
+export function runBin(dependency, bin, args, options) {
+  const [command, ...rest] = binCommand(dependency, bin, args);
+  return run(command, rest, options);
 }
 
 /** 'glibc' where that is the C library, else '': some packages hold one binary for each. */

@@ -1,0 +1,52 @@
+// Formatting, lint, types and licences, in both languages: what needs no test run.
+
+import { cargoDeny } from './cache.mjs';
+import { WORKSPACE } from './cargo.mjs';
+import { binCommand } from './node.mjs';
+
+const biome = (...args) => binCommand('@biomejs/biome', 'biome', args);
+const tsc = (project) => binCommand('typescript', 'tsc', ['-p', project, '--noEmit']);
+
+/**
+ * @typedef {object} Check
+ * @property {string} name
+ * @property {boolean} [lint] whether it is one of the linters
+ * @property {() => Promise<{ command: string[], env?: Record<string, string> } | { skip: string }>} plan
+ */
+
+/** @type {Check[]} */
+export const CHECKS = [
+  {
+    name: 'cargo fmt',
+    plan: async () => ({ command: ['cargo', 'fmt', '--all', '--', '--check'] }),
+  },
+  {
+    name: 'biome',
+    lint: true,
+    plan: async () => ({ command: biome('ci', '--colors=off', '--error-on-warnings') }),
+  },
+  { name: 'tsc', plan: async () => ({ command: tsc('tsconfig.json') }) },
+  { name: 'tsc of what is published', plan: async () => ({ command: tsc('tsconfig.build.json') }) },
+  {
+    name: 'clippy',
+    lint: true,
+    plan: async () => ({
+      command: ['cargo', 'clippy', ...WORKSPACE, '--all-targets', '--', '-D', 'warnings'],
+    }),
+  },
+  {
+    name: 'rustdoc',
+    plan: async () => ({
+      command: ['cargo', 'doc', ...WORKSPACE, '--no-deps'],
+      env: { RUSTDOCFLAGS: '-D warnings' },
+    }),
+  },
+  {
+    name: 'cargo deny',
+    async plan() {
+      const deny = await cargoDeny();
+      if (deny.reason) return { skip: deny.reason };
+      return { command: [deny.command, 'check', 'bans', 'licenses', 'sources'] };
+    },
+  },
+];
