@@ -51,13 +51,17 @@ main(async () => {
         for (const side of order) {
           if (side === 'rust' && against) continue;
           // What is consumed was published in the first round by the package.
-          const topic = name === 'consume' ? 'bench-publish-1-node' : `bench-${name}-${round}-${side}`;
+          const topic =
+            name === 'consume' ? 'bench-publish-1-node' : `bench-${name}-${round}-${side}`;
           if (name !== 'consume') await kafka.createTopic(topic, { partitions: PARTITIONS });
           const argv = [kafka.bootstrap, topic, name, String(count), '4000'];
           const command =
             side === 'rust'
               ? [plain, argv]
-              : [process.execPath, ['--max-semi-space-size=64', 'bindings-node/bench/drop-in.mjs', ...argv]];
+              : [
+                  process.execPath,
+                  ['--max-semi-space-size=64', 'bindings-node/bench/drop-in.mjs', ...argv],
+                ];
           const result = await run(...command, { capture: true, cwd: root });
           note(`${name}:${side}`, JSON.parse(result));
         }
@@ -77,7 +81,15 @@ async function buildPlain(dev) {
   const listing = await run(
     'cargo',
     [
-      ...['bench', '--workspace', '--features', 'i-event-bus/embedded', '--bench', 'plain', '--no-run'],
+      ...[
+        'bench',
+        '--workspace',
+        '--features',
+        'i-event-bus/embedded',
+        '--bench',
+        'plain',
+        '--no-run',
+      ],
       ...[...profile, '--message-format', 'json'],
     ],
     { capture: true, cwd: root },

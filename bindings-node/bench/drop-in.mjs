@@ -80,7 +80,8 @@ function consume(count) {
     const handle = async (event) => {
       started ??= process.hrtime.bigint();
       items += event.payload.items;
-      if (++seen === count) resolve(items && count / (Number(process.hrtime.bigint() - started) / 1e9));
+      if (++seen === count)
+        resolve(items && count / (Number(process.hrtime.bigint() - started) / 1e9));
     };
     bus.subscribe(topic, { handle }).catch(reject);
   });
