@@ -44,3 +44,8 @@ pub use transport::{
     Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, GroupOffsets, RecordSink,
     Token, Transport,
 };
+
+/// The Rust of the README, which runs as documentation tests do.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -175,10 +175,6 @@ fn common_properties(config: &Config) -> Properties {
                 set.set(name, text);
             }
         }
-        // The OpenSSL in this library knows no place of this system, where the authorities lie that it trusts.
-        if ssl.ca.is_none() {
-            set.set("ssl.ca.location", "probe");
-        }
         if ssl.ca.is_none() {
             // The vendored OpenSSL knows no system's store; librdkafka looks at the usual places.
             set.set("ssl.ca.location", "probe");

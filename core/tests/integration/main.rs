@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bus;
+mod docs;
 mod kafka_connect;
 mod kafka_consume;
 mod kafka_publish;
