@@ -1,5 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { Kafka, type KafkaMessage, logLevel, Partitioners, type Producer } from 'kafkajs';
+import {
+  type Admin,
+  ConfigResourceTypes,
+  Kafka,
+  type KafkaMessage,
+  logLevel,
+  Partitioners,
+  type Producer,
+} from 'kafkajs';
 import { inject, onTestFinished } from 'vitest';
 
 /** The brokers of the shared Kafka; empty if there is none. */
@@ -17,15 +25,35 @@ export const unique = (name: string): string => `${name}-${randomBytes(4).toStri
 /** Another client, against which ours is held. */
 export const kafkajs = new Kafka({ clientId: 'kafkajs', brokers, logLevel: logLevel.NOTHING });
 
-/** Makes a topic of the shared Kafka. */
-export async function makeTopic(topic: string, numPartitions = 1): Promise<void> {
+async function asAdmin<T>(use: (admin: Admin) => Promise<T>): Promise<T> {
   const admin = kafkajs.admin();
   await admin.connect();
   try {
-    await admin.createTopics({ topics: [{ topic, numPartitions }], waitForLeaders: true });
+    return await use(admin);
   } finally {
     await admin.disconnect();
   }
+}
+
+/** Makes a topic of the shared Kafka. */
+export async function makeTopic(topic: string, numPartitions = 1): Promise<void> {
+  const topics = [{ topic, numPartitions }];
+  await asAdmin((admin) => admin.createTopics({ topics, waitForLeaders: true }));
+}
+
+/** The shortest session that the brokers allow, in milliseconds. */
+export async function leastSessionMs(): Promise<number> {
+  const option = 'group.min.session.timeout.ms';
+  const { resources } = await asAdmin(async (admin) => {
+    const [broker] = (await admin.describeCluster()).brokers;
+    const of = { type: ConfigResourceTypes.BROKER, name: String(broker?.nodeId) };
+    return admin.describeConfigs({
+      resources: [{ ...of, configNames: [option] }],
+      includeSynonyms: false,
+    });
+  });
+  const value = resources[0]?.configEntries.find(({ configName }) => configName === option);
+  return Number(value?.configValue);
 }
 
 /** A producer with kafkajs' defaults; it ends with the test. */
