@@ -12,7 +12,7 @@ const PARTITIONS = 6;
 const MEMBERS = 3;
 /** Kills are at least so far apart; the group needs some time to do any work between them. */
 const KILL_INTERVAL_MS = 2_000;
-const LEAST_KILLS = 5;
+const LEAST_KILLS = 4;
 /** How far publishing may be ahead of handling. */
 const AHEAD = 3_000;
 const CHUNK = 250;
@@ -166,7 +166,10 @@ describe.skipIf(noBrokers)('members of a group that are killed', () => {
       });
       await publisher.publishMany(chunk);
       for (const { payload } of chunk) acknowledged.add(payload.seq);
-      await step(() => handled.size > acknowledged.size - AHEAD, 'the members keep up');
+      await step(
+        () => handled.size > acknowledged.size - AHEAD && kills >= (from / EVENTS) * LEAST_KILLS,
+        'the members keep up, and kills are spread over all events',
+      );
     }
     await step(() => handled.size === EVENTS, 'every event is handled');
     const seconds = (performance.now() - started) / 1_000;
