@@ -32,6 +32,8 @@ pub(super) struct Mail {
 pub(super) struct Mailbox {
     mail: Mutex<Mail>,
     closed: AtomicBool,
+    /// Mail waits: cheaper to look at than the mail itself.
+    waiting: AtomicBool,
     wake: Wake,
 }
 
@@ -42,12 +44,12 @@ impl Mailbox {
             mail.finished.extend(finished.iter().map(|one| (one.ticket, one.outcome)));
         }
         drop(mail);
-        self.wake.raise();
+        self.deliver();
     }
 
     pub(super) fn committed(&self, id: u64, result: Result<()>) {
         lock(&self.mail).committed.push((id, result));
-        self.wake.raise();
+        self.deliver();
     }
 
     /// A command that nobody will read any more is dropped, and with it whoever waits for its answer is told.
@@ -57,12 +59,12 @@ impl Mailbox {
             mail.commands.push(command);
         }
         drop(mail);
-        self.wake.raise();
+        self.deliver();
     }
 
     pub(super) fn panicked(&self, error: Error) {
         lock(&self.mail).panics.push(error);
-        self.wake.raise();
+        self.deliver();
     }
 
     /// Nobody reads any more.
@@ -70,6 +72,16 @@ impl Mailbox {
         let mut mail = lock(&self.mail);
         self.closed.store(true, Ordering::Relaxed);
         *mail = Mail::default();
+    }
+
+    fn deliver(&self) {
+        self.waiting.store(true, Ordering::Release);
+        self.wake.raise();
+    }
+
+    /// Somebody wrote since the last [`Mailbox::take`].
+    pub(super) fn has_mail(&self) -> bool {
+        self.waiting.load(Ordering::Acquire)
     }
 
     /// Something may be there for the consumer's next poll.
@@ -80,6 +92,7 @@ impl Mailbox {
     /// Runs on: poll thread. Waits for mail or a wake, at most `timeout`, and takes all there is.
     pub(super) fn take(&self, timeout: Duration, mail: &mut Mail) {
         self.wake.wait(timeout);
+        self.waiting.store(false, Ordering::Release);
         let mut waiting = lock(&self.mail);
         // Swapped, so that both vectors keep their memory.
         std::mem::swap(&mut *waiting, mail);

@@ -181,7 +181,8 @@ impl Poller {
                 Some(event) => {
                     empty = 0;
                     self.take(event);
-                    if self.engine.is_full() {
+                    // A lane may be waiting for its next run: answers come before further records.
+                    if self.engine.is_full() || self.shared.mailbox.has_mail() {
                         return true;
                     }
                 }

@@ -61,9 +61,6 @@ pub(crate) struct PartitionStats<'a> {
     pub(crate) source: &'a TopicPartition,
     /// The first unfinished offset; `None` before anything was received.
     pub(crate) position: Option<i64>,
-    /// The offset behind the finished prefix.
-    #[cfg(test)]
-    pub(crate) watermark: Option<i64>,
     /// The offset committed last.
     #[cfg(test)]
     pub(crate) committed: Option<i64>,
@@ -90,8 +87,6 @@ impl Engine {
         self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
             source: &slot.source,
             position: slot.offsets.position(),
-            #[cfg(test)]
-            watermark: slot.offsets.watermark(),
             #[cfg(test)]
             committed: slot.committed_offset(),
             #[cfg(test)]
