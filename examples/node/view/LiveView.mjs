@@ -76,7 +76,9 @@ export class LiveView {
    * @param {boolean} interrupted
    */
   summarise(demo, interrupted) {
-    this.#write(summary(demo, interrupted));
+    // On a terminal it went with the view; else it is the first line of the output.
+    const title = this.#isTerminal ? ['', `  Order demo on ${this.#broker}`] : [];
+    this.#write([...title, ...summary(demo, interrupted)]);
   }
 
   #show() {
