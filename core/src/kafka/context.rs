@@ -241,11 +241,13 @@ mod tests {
 
     #[test]
     fn a_tls_alert_after_the_handshake_is_a_refusal() {
-        let context = Context::new("producer", Log::default());
-        let before = Instant::now();
-        let text = "h:1/bootstrap: Receive failed: error:0A000412:SSL routines::bad certificate: SSL alert number 42";
-        assert_eq!(context.failed(&Failure { code: -195, text: text.into() }).kind(), ErrorKind::Auth);
-        assert!(context.refused_since(before).is_some());
+        for reason in ["bad certificate: SSL alert number 42", "record layer failure"] {
+            let context = Context::new("producer", Log::default());
+            let before = Instant::now();
+            let text = format!("h:1/bootstrap: Receive failed: error:0A000412:SSL routines::{reason}");
+            assert_eq!(context.failed(&Failure { code: -195, text }).kind(), ErrorKind::Auth);
+            assert!(context.refused_since(before).is_some());
+        }
     }
 
     #[derive(Default)]

@@ -185,8 +185,10 @@ pub(super) fn is_refusal(code: i32) -> bool {
 
 /// A client certificate is refused after the handshake from the client's view, which looks like a lost connection.
 pub(super) fn classified(failure: &Failure) -> Failure {
-    let alert = failure.text.contains("SSL alert number");
-    let code = if alert { Code::RD_KAFKA_RESP_ERR__SSL as i32 } else { failure.code };
+    // Brokers of Kafka 2 on a newer Java refuse it in a record that OpenSSL cannot read.
+    let refused = ["SSL alert number", "SSL routines::record layer failure"];
+    let refused = refused.iter().any(|words| failure.text.contains(words));
+    let code = if refused { Code::RD_KAFKA_RESP_ERR__SSL as i32 } else { failure.code };
     Failure { code, text: failure.text.clone() }
 }
 
