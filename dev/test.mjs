@@ -16,7 +16,7 @@ import { CHECKS } from './lib/checks.mjs';
 import { stream } from './lib/child.mjs';
 import { Failure, main, root } from './lib/exec.mjs';
 import { javaAvailable, startKafka } from './lib/kafka/cluster.mjs';
-import { DEFAULT_VERSION } from './lib/kafka/options.mjs';
+import { DEFAULT_VERSION, traits } from './lib/kafka/options.mjs';
 import { binCommand, checkNode } from './lib/node.mjs';
 import { checkPrerequisites } from './lib/prerequisites.mjs';
 import { must, Skip, Steps } from './lib/steps.mjs';
@@ -44,6 +44,11 @@ function parse(args) {
   }
   const unknown = options.only.find((name) => !GROUPS.includes(name));
   if (unknown) throw new Failure(`there is no step ${unknown}; there are ${GROUPS.join(', ')}`);
+  try {
+    options.kafka.forEach(traits);
+  } catch (error) {
+    throw new Failure(error.message);
+  }
   return options;
 }
 
