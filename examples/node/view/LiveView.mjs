@@ -87,7 +87,9 @@ export class LiveView {
     if (!this.#isTerminal) return this.#write([line(this.#demo, rates)]);
     const lines = screen(this.#demo, this.#broker, rates);
     // A line that wraps, or a view that scrolls, could not be drawn over.
-    const { columns = 80, rows = 24 } = this.#output;
+    // Some terminals do not know their size and say 0.
+    const columns = this.#output.columns || 80;
+    const rows = this.#output.rows || 24;
     const visible = lines.slice(0, rows - 1).map((text) => text.slice(0, columns - 1));
     this.#erase();
     this.#write(visible);
