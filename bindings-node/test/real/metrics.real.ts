@@ -61,6 +61,32 @@ describe.skipIf(noBrokers)('metrics', () => {
     expect(errors).toEqual({});
   });
 
+  it('tell the lag of what is not even fetched, because its handler is behind', async () => {
+    const eventType = unique('metrics');
+    await makeTopic(eventType);
+    const { bus } = makeBus({ brokers, groupId: unique('metrics'), maxInFlightBytes: 2 << 20 });
+    const go = gate();
+    await bus.subscribe(eventType, { handle: () => go.opened });
+    await bus.connect();
+    const writer = makeBus({ brokers });
+    await writer.bus.connect();
+    const large = { ...orderPlaced({ eventType }).payload, orderId: 'x'.repeat(10_000) };
+    const events = Array.from({ length: EVENTS }, (_, n) =>
+      orderPlaced({ eventId: String(n), eventType, payload: large }),
+    );
+    await writer.bus.publishMany(events);
+    await until(() => bus.metrics().consume.pausedPartitions === 1, 'fetching pauses', 20_000);
+    const lag = () => bus.metrics().consume.lag[0]?.lag;
+    for (const times of [2, 3]) {
+      await writer.bus.publishMany(events);
+      await until(() => lag() === times * EVENTS, `the lag of ${times} times as many`, 20_000);
+    }
+    expect(bus.metrics().consume.received).toBeLessThan(EVENTS);
+    go.open();
+    await until(() => lag() === 0, 'the lag is gone', 30_000);
+    expect(bus.metrics().consume.handled).toBe(3 * EVENTS);
+  });
+
   it('tell the lag of a member that comes to a backlog', async () => {
     const eventType = unique('metrics');
     await makeTopic(eventType);

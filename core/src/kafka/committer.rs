@@ -1,5 +1,6 @@
 //! Offsets of the group, for the threads beside the one that polls.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
@@ -16,17 +17,34 @@ pub(super) struct KafkaOffsets {
     client: Weak<Client>,
     context: Arc<Context>,
     assigned: Mutex<Vec<TopicPartition>>,
+    /// Where partitions end that are not fetched now, as the brokers said when they were asked.
+    ends: Mutex<HashMap<TopicPartition, i64>>,
     closed: AtomicBool,
 }
 
 impl KafkaOffsets {
     pub(super) fn new(client: &Arc<Client>, context: Arc<Context>) -> KafkaOffsets {
         let client = Arc::downgrade(client);
-        KafkaOffsets { client, context, assigned: Mutex::default(), closed: AtomicBool::new(false) }
+        KafkaOffsets {
+            client,
+            context,
+            assigned: Mutex::default(),
+            ends: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     fn partitions(&self) -> MutexGuard<'_, Vec<TopicPartition>> {
         self.assigned.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn ends(&self) -> MutexGuard<'_, HashMap<TopicPartition, i64>> {
+        self.ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Runs on: poll thread. Brokers were asked where partitions end.
+    pub(super) fn ends_are(&self, ends: Vec<(TopicPartition, i64)>) {
+        self.ends().extend(ends);
     }
 
     pub(super) fn assigned(&self, partitions: &[TopicPartition]) {
@@ -35,6 +53,7 @@ impl KafkaOffsets {
 
     pub(super) fn unassigned(&self, partitions: &[TopicPartition]) {
         self.partitions().retain(|partition| !partitions.contains(partition));
+        self.ends().retain(|partition, _| !partitions.contains(partition));
     }
 
     pub(super) fn check_assigned(&self, partitions: &[TopicPartition]) -> Result<()> {
@@ -85,7 +104,13 @@ impl GroupOffsets for KafkaOffsets {
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {
         let Some(client) = self.client.upgrade() else { return Vec::new() };
         let partitions = self.partitions();
-        let known = partitions.iter().filter_map(|entry| Some((entry.clone(), client.high_watermark(entry)?)));
+        let ends = self.ends();
+        let known = partitions.iter().filter_map(|entry| {
+            let fetched = client.high_watermark(entry);
+            // Whichever is newer: a partition only grows.
+            let end = fetched.max(ends.get(entry).copied())?;
+            Some((entry.clone(), end))
+        });
         known.collect()
     }
 

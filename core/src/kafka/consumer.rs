@@ -2,15 +2,18 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::committer::KafkaOffsets;
 use super::context::Context;
-use super::ffi::{Client, Failure, Kind, Partitions};
+use super::ffi::{Client, Failure, Kind, Partitions, Queue};
 use super::{errors, producer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{HeadersBuf, TopicPartition};
 use crate::transport::{Consumer, ConsumerEvent, GroupOffsets};
+
+/// How often the brokers are asked where paused partitions end, and how long they have for the answer.
+const ENDS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A rebalance that librdkafka waits for an answer to.
 enum Unanswered {
@@ -19,6 +22,10 @@ enum Unanswered {
 }
 
 pub(super) struct KafkaConsumer {
+    /// Where the answer comes to, while the ends of paused partitions are asked for. Dropped before the client.
+    asked: Option<Queue>,
+    ask_at: Instant,
+    paused: HashSet<TopicPartition>,
     client: Arc<Client>,
     context: Arc<Context>,
     offsets: Arc<KafkaOffsets>,
@@ -33,6 +40,9 @@ impl KafkaConsumer {
     pub(super) fn new(client: Arc<Client>, context: Arc<Context>) -> KafkaConsumer {
         let offsets = Arc::new(KafkaOffsets::new(&client, context.clone()));
         KafkaConsumer {
+            asked: None,
+            ask_at: Instant::now(),
+            paused: HashSet::new(),
             client,
             context,
             offsets,
@@ -40,6 +50,27 @@ impl KafkaConsumer {
             names: HashSet::new(),
             last_name: None,
             packed: HeadersBuf::new(),
+        }
+    }
+
+    /// A fetch tells where a partition ends; of a paused one, which falls behind the most, nothing is fetched.
+    fn follow_ends(&mut self) {
+        if let Some(answers) = &self.asked {
+            let Some(event) = answers.poll(Duration::ZERO) else { return };
+            if let Kind::Ends(ends) = event.kind() {
+                self.offsets.ends_are(ends);
+            }
+            drop(event);
+            self.asked = None;
+            self.ask_at = Instant::now() + ENDS_INTERVAL;
+        }
+        if self.paused.is_empty() || Instant::now() < self.ask_at {
+            return;
+        }
+        let paused: Vec<TopicPartition> = self.paused.iter().cloned().collect();
+        let answers = self.client.new_queue();
+        if self.client.ask_ends(&paused, ENDS_INTERVAL, &answers).is_ok() {
+            self.asked = Some(answers);
         }
     }
 }
@@ -77,6 +108,9 @@ impl Consumer for KafkaConsumer {
     }
 
     fn poll(&mut self) -> Option<ConsumerEvent> {
+        if !self.paused.is_empty() || self.asked.is_some() {
+            self.follow_ends();
+        }
         // Statistics and logs are no events of the consumer, so they do not end the loop.
         loop {
             let event = self.client.poll(Duration::ZERO)?;
@@ -141,6 +175,7 @@ impl Consumer for KafkaConsumer {
         self.unanswered = None;
         // Gone for high watermarks even when the group has moved on already.
         self.offsets.unassigned(partitions);
+        self.paused.retain(|paused| !partitions.contains(paused));
         let unassigned = Partitions::of(partitions).and_then(|list| self.client.incremental_unassign(&list));
         unassigned.map_err(|failure| state_error("the partitions cannot be handed over", &failure))
     }
@@ -149,13 +184,17 @@ impl Consumer for KafkaConsumer {
         let failed = |failure| state_error("the partitions cannot be paused", &failure);
         // librdkafka would remember the pause of a partition that is not here, and begin with it later.
         self.offsets.check_assigned(partitions)?;
-        Partitions::of(partitions).and_then(|list| self.client.pause(&list)).map_err(failed)
+        Partitions::of(partitions).and_then(|list| self.client.pause(&list)).map_err(failed)?;
+        self.paused.extend(partitions.iter().cloned());
+        Ok(())
     }
 
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         let failed = |failure| state_error("the partitions cannot be resumed", &failure);
         self.offsets.check_assigned(partitions)?;
-        Partitions::of(partitions).and_then(|list| self.client.resume(&list)).map_err(failed)
+        Partitions::of(partitions).and_then(|list| self.client.resume(&list)).map_err(failed)?;
+        self.paused.retain(|paused| !partitions.contains(paused));
+        Ok(())
     }
 
     fn offsets(&self) -> Arc<dyn GroupOffsets> {
@@ -163,7 +202,8 @@ impl Consumer for KafkaConsumer {
     }
 
     fn close(self: Box<Self>) {
-        let KafkaConsumer { client, offsets, unanswered, .. } = *self;
+        let KafkaConsumer { client, offsets, unanswered, asked, .. } = *self;
+        drop(asked);
         offsets.close();
         // librdkafka does not leave the group before every rebalance has its answer.
         if let Some(rebalance) = unanswered {

@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+mod ends;
 mod event;
 #[cfg(feature = "embedded")]
 mod mock;

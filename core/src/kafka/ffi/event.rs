@@ -13,6 +13,9 @@ use crate::event::{HeadersBuf, Record, TopicPartition};
 /// A queue of events.
 pub(crate) struct Queue(pub(super) NonNull<rd::rd_kafka_queue_t>);
 
+// SAFETY: every call takes the queue's own lock.
+unsafe impl Send for Queue {}
+
 impl Queue {
     /// The next event, waiting up to `wait` for it.
     pub(crate) fn poll(&self, wait: Duration) -> Option<Event<'_>> {
@@ -30,7 +33,7 @@ impl Drop for Queue {
 }
 
 /// An event, dropped before its queue.
-pub(crate) struct Event<'q>(NonNull<rd::rd_kafka_event_t>, PhantomData<&'q Queue>);
+pub(crate) struct Event<'q>(pub(super) NonNull<rd::rd_kafka_event_t>, PhantomData<&'q Queue>);
 
 impl Drop for Event<'_> {
     fn drop(&mut self) {
@@ -43,13 +46,22 @@ impl Drop for Event<'_> {
 pub(crate) enum Kind<'e> {
     Reports(Messages<'e>),
     Messages(Messages<'e>),
-    Error { failure: Failure, fatal: bool },
+    Error {
+        failure: Failure,
+        fatal: bool,
+    },
     Assigned(Vec<TopicPartition>),
     Revoked(Vec<TopicPartition>),
     Committed(Result<(), Failure>),
     TopicsCreated(Result<(), Failure>),
+    /// Offsets behind the newest records.
+    Ends(Vec<(TopicPartition, i64)>),
     Statistics(&'e str),
-    Log { level: i32, facility: &'e str, text: &'e str },
+    Log {
+        level: i32,
+        facility: &'e str,
+        text: &'e str,
+    },
     Other,
 }
 
@@ -76,6 +88,7 @@ impl Event<'_> {
                     Kind::Committed(result)
                 }
                 rd::RD_KAFKA_EVENT_CREATETOPICS_RESULT => Kind::TopicsCreated(self.topics_created()),
+                rd::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => Kind::Ends(self.ends()),
                 rd::RD_KAFKA_EVENT_LOG => {
                     let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
                     rd::rd_kafka_event_log(event, &mut facility, &mut line, &mut level);
