@@ -384,6 +384,18 @@ impl Client {
         }
     }
 
+    /// Options of a request to the brokers that ends within that time; the caller destroys them.
+    fn admin_options(&self, op: rd::rd_kafka_admin_op_t, timeout: Duration) -> *mut rd::rd_kafka_AdminOptions_t {
+        let mut reason = [0; 256];
+        // SAFETY: the client lives, the options are new, and the reason is written within its length.
+        unsafe {
+            let options = rd::rd_kafka_AdminOptions_new(self.raw(), op);
+            let timeout = milliseconds(timeout).max(1);
+            rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout, reason.as_mut_ptr(), reason.len());
+            options
+        }
+    }
+
     /// Starts the creation of a topic with the broker's defaults; the answer comes to `answers`.
     pub(crate) fn create_topic(&self, name: &str, timeout: Duration, answers: &Queue) -> Result<(), Failure> {
         let name = c_string(name)?;
@@ -395,14 +407,7 @@ impl Client {
                 let code = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
                 return Err(Failure { code, text: text(reason.as_ptr()).to_owned() });
             }
-            let op = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS;
-            let options = rd::rd_kafka_AdminOptions_new(self.raw(), op);
-            rd::rd_kafka_AdminOptions_set_request_timeout(
-                options,
-                milliseconds(timeout).max(1),
-                reason.as_mut_ptr(),
-                reason.len(),
-            );
+            let options = self.admin_options(rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout);
             rd::rd_kafka_CreateTopics(self.raw(), [topic].as_mut_ptr(), 1, options, answers.0.as_ptr());
             rd::rd_kafka_AdminOptions_destroy(options);
             rd::rd_kafka_NewTopic_destroy(topic);

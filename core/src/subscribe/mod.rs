@@ -44,11 +44,23 @@ pub struct Intake {
     phase: Arc<PhaseCell>,
     recorder: Arc<Recorder>,
     log: Log,
-    sink: OnceLock<Arc<dyn RecordSink>>,
-    handlers: OnceLock<Arc<Handlers>>,
+    sink: OnceLock<Sink>,
     shared: Arc<Shared>,
     poller: Mutex<Option<Worker>>,
     known_topics: Mutex<HashSet<Arc<str>>>,
+}
+
+/// Who takes the records: a bus has one consumer and one taker.
+enum Sink {
+    /// The handlers of Rust callers.
+    Handlers(Arc<Handlers>),
+    /// A language face.
+    Face(Arc<dyn RecordSink>),
+}
+
+fn taken() -> Error {
+    Error::new(ErrorKind::IllegalState, "the records of this bus go to another sink already")
+        .hint("use either Bus::subscribe or Bus::intake, not both")
 }
 
 impl Intake {
@@ -66,7 +78,6 @@ impl Intake {
             recorder,
             log,
             sink: OnceLock::new(),
-            handlers: OnceLock::new(),
             shared: Arc::default(),
             poller: Mutex::default(),
             known_topics: Mutex::default(),
@@ -78,32 +89,22 @@ impl Intake {
     /// # Errors
     /// `IllegalState` when there is a sink already.
     pub fn set_sink(&self, sink: Arc<dyn RecordSink>) -> Result<()> {
-        self.sink.set(sink).map_err(|_| {
-            Error::new(ErrorKind::IllegalState, "the records of this bus go to another sink already")
-                .hint("use either Bus::subscribe or Bus::intake, not both")
-        })
+        self.sink.set(Sink::Face(sink)).map_err(|_| taken())
     }
 
     /// The handlers of Rust callers; the first call makes them the sink.
     pub(crate) fn register(self: &Arc<Self>) -> Result<Arc<Handlers>> {
-        if let Some(handlers) = self.handlers.get() {
-            return Ok(handlers.clone());
-        }
-        let handlers = self.handlers.get_or_init(|| Handlers::new(Arc::downgrade(self), self.log.clone())).clone();
-        match self.set_sink(handlers.clone()) {
-            Ok(()) => Ok(handlers),
-            // Two first calls at once: the other one's handlers are the same.
-            Err(_)
-                if self.sink.get().is_some_and(|sink| std::ptr::addr_eq(Arc::as_ptr(sink), Arc::as_ptr(&handlers))) =>
-            {
-                Ok(handlers)
-            }
-            Err(error) => Err(error),
+        match self.sink.get_or_init(|| Sink::Handlers(Handlers::new(Arc::downgrade(self), self.log.clone()))) {
+            Sink::Handlers(handlers) => Ok(handlers.clone()),
+            Sink::Face(_) => Err(taken()),
         }
     }
 
     pub(crate) fn handlers(&self) -> Option<Arc<Handlers>> {
-        self.handlers.get().cloned()
+        match self.sink.get() {
+            Some(Sink::Handlers(handlers)) => Some(handlers.clone()),
+            _ => None,
+        }
     }
 
     /// Consumes exactly these topics from now on; resolves when the client has been told.
@@ -175,9 +176,15 @@ impl Intake {
         if lock(&self.shared.wanted).is_empty() {
             return Ok(false);
         }
-        let sink = self.sink.get().cloned().ok_or_else(|| {
-            Error::new(ErrorKind::IllegalState, "nobody takes the records").hint("call Intake::set_sink first")
-        })?;
+        let sink: Arc<dyn RecordSink> = match self.sink.get() {
+            Some(Sink::Handlers(handlers)) => handlers.clone(),
+            Some(Sink::Face(sink)) => sink.clone(),
+            None => {
+                return Err(
+                    Error::new(ErrorKind::IllegalState, "nobody takes the records").hint("call Intake::set_sink first")
+                );
+            }
+        };
         self.phase.check_open()?;
         let mailbox = self.shared.mailbox.clone();
         let consumer = self.transport.consumer(Arc::new(move || mailbox.wake()))?;

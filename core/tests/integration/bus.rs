@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use event_bus::testing::TestBroker;
-use event_bus::{Bus, Config, ErrorKind, Event, HandlerError, LogRecord, MemoryBroker, Observer, PublishOutcome};
+use event_bus::{
+    Bus, Config, ErrorKind, Event, HandlerError, LogRecord, MemoryBroker, Observer, PublishOutcome, RecordSink,
+};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -283,6 +285,27 @@ fn a_shutdown_ends_by_its_deadline_whatever_a_handler_does() {
         let report = bus.shutdown(Duration::from_millis(1500)).await;
         assert!(begin.elapsed() < Duration::from_millis(2000), "{:?}", begin.elapsed());
         assert_eq!((report.handled, report.abandoned), (0, 1), "{report:?}");
+    });
+}
+
+#[test]
+fn records_go_to_handlers_or_to_a_face_and_never_to_both() {
+    struct Face;
+
+    impl RecordSink for Face {
+        fn deliver(&self, _run: Vec<event_bus::Delivery>) {}
+        fn stop(&self, _slot: u16, _epoch: u16) {}
+    }
+
+    on_every_cluster(|config| async move {
+        let bus = Bus::connect(config).await.unwrap();
+        bus.intake().set_sink(Arc::new(Face)).unwrap();
+        for _ in 0..2 {
+            let refused = bus.subscribe("order.placed", |_| async { Ok::<_, HandlerError>(()) }).await.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::IllegalState, "a handler that nothing would call");
+        }
+        assert_eq!(bus.intake().set_sink(Arc::new(Face)).unwrap_err().kind(), ErrorKind::IllegalState);
+        bus.shutdown(Duration::from_secs(10)).await;
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 
-use super::{Client, Event, Failure, Partitions, Queue, milliseconds, text};
+use super::{Client, Event, Failure, Partitions, Queue, text};
 use crate::event::TopicPartition;
 
 impl Client {
@@ -18,17 +18,9 @@ impl Client {
     ) -> Result<(), Failure> {
         let latest = rd::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i64;
         let list = Partitions::new(partitions.iter().map(|entry| (&*entry.topic, entry.partition, latest)))?;
-        let mut reason = [0; 256];
         // SAFETY: everything passed is live for the call; the list is copied.
         unsafe {
-            let op = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS;
-            let options = rd::rd_kafka_AdminOptions_new(self.raw(), op);
-            rd::rd_kafka_AdminOptions_set_request_timeout(
-                options,
-                milliseconds(timeout).max(1),
-                reason.as_mut_ptr(),
-                reason.len(),
-            );
+            let options = self.admin_options(rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout);
             rd::rd_kafka_ListOffsets(self.raw(), list.0.as_ptr(), options, answers.0.as_ptr());
             rd::rd_kafka_AdminOptions_destroy(options);
         }
