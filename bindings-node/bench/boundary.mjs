@@ -4,6 +4,7 @@
 //   node bindings-node/bench/boundary.mjs
 
 import { createRequire } from 'node:module';
+import { makeOrder } from './order.mjs';
 
 const require = createRequire(import.meta.url);
 const { Publisher } = require('../../dist/publish.js');
@@ -24,28 +25,7 @@ const LIMITS = {
   publishTimeoutMs: 30_000,
 };
 
-const keys = Array.from({ length: 1000 }, (_, i) => `cust-${1_000_000 + i}`);
-
-function makeEvent(i) {
-  const now = new Date();
-  return {
-    eventId: '5f2c1c2e-8a3b-4c7e-9d51-0b1c2d3e4f50',
-    eventType: 'order.created',
-    occurredOn: now,
-    aggregateId: keys[i % keys.length],
-    version: 1,
-    payload: {
-      eventType: 'order.created',
-      timestamp: now,
-      orderId: 'ord-000012345',
-      amount: 129.95,
-      currency: 'EUR',
-      items: 3,
-      channel: 'web',
-      region: 'eu-west-1',
-    },
-  };
-}
+const makeEvent = (i) => makeOrder(i, 'order.created');
 
 /** Acknowledges every frame in the next turn. */
 function acknowledgingPort() {

@@ -5,6 +5,7 @@
 // Prints one JSON line. Needs dist/: npm run build.
 
 import { KafkaEventBus } from '@repo-packages/i_event-bus';
+import { makeOrder } from './order.mjs';
 
 const [bootstrap, topic, what, ...rest] = process.argv.slice(2);
 const [events = 200_000, inFlight = 4_000] = rest.map(Number);
@@ -16,22 +17,7 @@ const bus = new KafkaEventBus({
   logger: false,
 });
 
-const keys = Array.from({ length: 1000 }, (_, i) => `cust-${1_000_000 + i}`);
-const makeEvent = (i) => ({
-  eventId: '5f2c1c2e-8a3b-4c7e-9d51-0b1c2d3e4f50',
-  eventType: topic,
-  occurredOn: new Date(),
-  aggregateId: keys[i % 1000],
-  version: 1,
-  payload: {
-    orderId: 'ord-000012345',
-    amount: 129.95,
-    currency: 'EUR',
-    items: 3,
-    channel: 'web',
-    region: 'eu-west-1',
-  },
-});
+const makeEvent = (i) => makeOrder(i, topic);
 
 /** A promise per event. */
 async function publish(count, width) {

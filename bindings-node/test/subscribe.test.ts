@@ -8,6 +8,7 @@ import { Dispatcher } from '../ts/subscribe';
 import { Topics } from '../ts/topics';
 import { orderPlaced } from './support/events';
 import { type FakeDelivery, FakePublishPort, packDeliveries, until } from './support/native';
+import { gate } from './support/promises';
 
 interface Answer {
   readonly sequence: number;
@@ -75,15 +76,6 @@ function setUp() {
     );
   const outcomes = (): string[] => answers.map(({ sequence, outcome }) => `${sequence} ${outcome}`);
   return { dispatcher, registry, subscribe, take, answers, finishes, outcomes, logged, errors };
-}
-
-/** A promise and what settles it. */
-function gate() {
-  let open: () => void = () => {};
-  const opened = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { open, opened };
 }
 
 /** A promise of another library. */

@@ -70,3 +70,10 @@ export function collector(): IEventHandler<OrderPlaced> & { seen: IDomainEvent<O
     },
   };
 }
+
+/** A broker in memory that lives as long as the test: one goes with its last bus. */
+export async function keptBroker(): Promise<string> {
+  const broker = memoryBroker();
+  await makeBus({ brokers: [broker] }).bus.connect();
+  return broker;
+}

@@ -25,6 +25,10 @@ export function orderPlaced(
   };
 }
 
+/** The same event under another id. */
+export const withId = (eventId: string, more: Partial<IDomainEvent<OrderPlaced>> = {}) =>
+  orderPlaced({ eventId, ...more });
+
 /** Built as the domain library builds its base class: two own fields, four getters, one service. */
 export class DomainEvent<T extends BaseEventPayload> implements IDomainEvent<T> {
   readonly eventId: string;

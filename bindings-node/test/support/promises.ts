@@ -1,3 +1,5 @@
+import type { EventBusError } from '../../ts/error';
+
 /** A promise and what settles it. */
 export function gate(): { readonly open: () => void; readonly opened: Promise<void> } {
   let open: () => void = () => {};
@@ -7,11 +9,11 @@ export function gate(): { readonly open: () => void; readonly opened: Promise<vo
   return { open, opened };
 }
 
-/** What a promise is rejected with. */
-export const rejection = (promise: Promise<unknown>): Promise<unknown> =>
+/** What a promise is rejected with; the caller asserts that it is of that type. */
+export const rejection = <E = EventBusError>(promise: Promise<unknown>): Promise<E> =>
   promise.then(
     () => {
       throw new Error('it did not reject');
     },
-    (error: unknown) => error,
+    (error: E) => error,
   );

@@ -23,6 +23,20 @@ const ATTEMPTS = 4;
 /** Ports that were free when chosen and taken when used; the only failure of a start that another try mends. */
 class PortTaken extends Error {}
 
+/** What a cluster tells a program, see {@link Cluster.toJSON}. */
+const PLAIN_DATA = [
+  'version',
+  'dir',
+  'nodes',
+  'bootstrap',
+  'listeners',
+  'ca',
+  'strangerCa',
+  'clientCert',
+  'clientKey',
+  'users',
+];
+
 /** A real Apache Kafka of one or three nodes on this machine. Made by `startKafka`, or found by `Cluster.load`. */
 export class Cluster {
   #launched = new Map();
@@ -437,30 +451,7 @@ export class Cluster {
 
   /** Everything a program has to know, as plain data. */
   toJSON() {
-    const {
-      version,
-      dir,
-      nodes,
-      bootstrap,
-      listeners,
-      ca,
-      strangerCa,
-      clientCert,
-      clientKey,
-      users,
-    } = this;
-    return {
-      version,
-      dir,
-      nodes,
-      bootstrap,
-      listeners,
-      ca,
-      strangerCa,
-      clientCert,
-      clientKey,
-      users,
-    };
+    return Object.fromEntries(PLAIN_DATA.map((name) => [name, this[name]]));
   }
 }
 
