@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::codec::{self, Envelope};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +59,52 @@ impl<'a> Event<'a> {
             version: 1,
             payload: payload.into(),
         })
+    }
+
+    /// An event whose payload is JSON text already; otherwise as [`Event::new`].
+    ///
+    /// ```
+    /// use event_bus::{Event, HeadersBuf};
+    ///
+    /// let event = Event::from_json("order.placed", "order-42", r#"{"total": 12.50}"#)?;
+    /// let (mut headers, mut value) = (HeadersBuf::new(), Vec::new());
+    /// event.encode(&mut headers, &mut value)?;
+    /// assert!(value.ends_with(br#""payload":{"total": 12.50}}"#));
+    /// assert_eq!(headers.as_headers().get("version"), Some(&b"1"[..]));
+    /// assert!(Event::from_json("order.placed", "order-42", "{} {}").is_err());
+    /// # Ok::<(), event_bus::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Codec`] when `payload` is not one JSON value.
+    pub fn from_json(
+        event_type: impl Into<Cow<'a, str>>,
+        aggregate_id: impl Into<Cow<'a, str>>,
+        payload: impl Into<Cow<'a, str>>,
+    ) -> Result<Self> {
+        let (event_type, payload) = (event_type.into(), payload.into());
+        if let Err(error) = serde_json::from_str::<IgnoredAny>(&payload) {
+            return Err(Error::new(ErrorKind::Codec, format!("the payload is not JSON: {error}"))
+                .with("topic", &event_type)
+                .hint("give the payload as one JSON value"));
+        }
+        Ok(Event {
+            event_id: codec::random_event_id()?.into(),
+            event_type,
+            aggregate_id: aggregate_id.into(),
+            occurred_on: now_ms(),
+            version: 1,
+            payload,
+        })
+    }
+
+    /// Writes the headers and the value of the event's record, replacing what the buffers hold. The topic of the
+    /// record is the event's type, its key the aggregate id.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Argument`] when the event breaks the contract of the wire format.
+    pub fn encode(&self, headers: &mut HeadersBuf, value: &mut Vec<u8>) -> Result<()> {
+        codec::encode(self, headers, value)
     }
 
     /// Replaces the random event id.

@@ -211,9 +211,23 @@ impl Publisher {
         }
     }
 
+    /// Forgets one accepted publish that the client did not take and that nobody will complete.
+    fn taken_back(&self) {
+        self.recorder.publish_in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.ended(1);
+    }
+
     /// Completes a publish that the client did not take.
     fn fail(&self, token: Token, error: Error) {
         self.complete(&[Completion { token, partition: -1, offset: -1, error: Some(error) }]);
+    }
+
+    /// Counts publishes that are outstanding no more.
+    fn ended(&self, count: u64) {
+        if self.outstanding.fetch_sub(count, Ordering::SeqCst) == count {
+            let _idle = lock(&self.idle);
+            self.became_idle.notify_all();
+        }
     }
 
     fn elapsed_micros(&self) -> u64 {
@@ -293,9 +307,6 @@ impl CompletionSink for Publisher {
         drop(sinks);
         self.room.notify_waiters();
         self.feeder_room.raise();
-        if self.outstanding.fetch_sub(count, Ordering::SeqCst) == count {
-            let _idle = lock(&self.idle);
-            self.became_idle.notify_all();
-        }
+        self.ended(count);
     }
 }

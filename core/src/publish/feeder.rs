@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{GENERATION, Publisher, QUEUE_FULL_RETRY};
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
-use crate::event::{HeadersBuf, OutgoingRecord};
+use crate::event::{HeadersBuf, OutgoingRecord, Topic};
 use crate::frame::{Frame, Frames};
 use crate::log::{Level, LogRecord};
 use crate::runtime::Worker;
@@ -19,6 +19,7 @@ use crate::transport::{Enqueued, Token};
 /// the call returns, and enqueued by a feeder thread, so that the caller never waits for a full queue.
 pub struct FramePublisher {
     publisher: Arc<Publisher>,
+    sink: u8,
     batches: Sender<Vec<u8>>,
 }
 
@@ -34,7 +35,7 @@ impl FramePublisher {
                 log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
             },
         )?;
-        Ok(FramePublisher { publisher, batches })
+        Ok(FramePublisher { publisher, sink, batches })
     }
 
     /// The number that stands for a topic in frames.
@@ -43,6 +44,33 @@ impl FramePublisher {
     /// `Argument` for a name that Kafka does not allow.
     pub fn topic_id(&self, name: &str) -> Result<u16> {
         self.publisher.topics.intern(name).map(|topic| topic.id)
+    }
+
+    /// The topic of that name, for [`FramePublisher::offer`].
+    ///
+    /// # Errors
+    /// `Argument` for a name that Kafka does not allow.
+    pub fn topic(&self, name: &str) -> Result<Topic> {
+        self.publisher.topics.intern(name)
+    }
+
+    /// Hands one record to the client on the caller's thread, for a language whose callers may wait by themselves.
+    /// A record that was taken is completed once through the sink, maybe before this returns; of one that was not,
+    /// the sink hears nothing.
+    ///
+    /// # Errors
+    /// With the record not sent: `Closed` once the bus is flushing or closed, and whatever the client refuses.
+    pub fn offer(&self, record: &OutgoingRecord<'_>, slot: u32) -> Result<Enqueued> {
+        let publisher = &self.publisher;
+        if publisher.phase.get() >= Phase::Flushing {
+            return Err(publisher.refused(closed().outcome(PublishOutcome::NotSent)));
+        }
+        publisher.accepted(1);
+        let offered = publisher.transport.send(record, Token::new(GENERATION, self.sink, slot));
+        if !matches!(offered, Ok(Enqueued::Yes)) {
+            publisher.taken_back();
+        }
+        offered.map_err(|error| publisher.refused(error))
     }
 
     /// Takes `count` frames. Each is completed once through the sink, whatever happens.
