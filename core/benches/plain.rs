@@ -1,7 +1,8 @@
 //! The yardstick: the drop-in benchmark as a plain Rust program on rdkafka, with the settings of the bus.
 //!
-//! `plain BOOTSTRAP TOPIC publish EVENTS IN_FLIGHT | serial EVENTS | consume EVENTS`; prints one JSON line. `npm run
-//! bench` runs it in turn with the same program on the npm package.
+//! `plain BOOTSTRAP TOPIC publish EVENTS IN_FLIGHT | raw EVENTS IN_FLIGHT | serial EVENTS | consume EVENTS`; prints
+//! one JSON line. `npm run bench` runs it in turn with the same program on the npm package. `publish` awaits each
+//! event, as the package's callers do; `raw` only counts acknowledgements, which no caller of an event bus can.
 
 #![allow(clippy::print_stdout)]
 
@@ -17,6 +18,7 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, ProducerContext, ThreadedProducer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::oneshot;
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,19 +49,33 @@ struct Acks {
     arrived: Condvar,
 }
 
+/// Who learns of an acknowledgement.
+enum Waiter {
+    /// Nobody by itself: it is counted.
+    Count,
+    /// The thread that publishes one at a time.
+    Newest(u64),
+    /// The task that awaits it.
+    Task(oneshot::Sender<()>),
+}
+
 #[derive(Clone)]
 struct Context(Arc<Acks>);
 
 impl ClientContext for Context {}
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = usize;
+    type DeliveryOpaque = Box<Waiter>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, waiter: Box<Waiter>) {
         assert!(result.is_ok(), "a publish failed");
-        if opaque > 0 {
-            *self.0.newest.lock().unwrap() = opaque as u64;
-            self.0.arrived.notify_one();
+        match *waiter {
+            Waiter::Count => {}
+            Waiter::Newest(number) => {
+                *self.0.newest.lock().unwrap() = number;
+                self.0.arrived.notify_one();
+            }
+            Waiter::Task(task) => task.send(()).expect("a task that waits"),
         }
         self.0.count.fetch_add(1, Ordering::Release);
     }
@@ -103,22 +119,25 @@ impl Publisher {
         Publisher { producer, acks, topic: topic.to_owned() }
     }
 
-    /// `opaque` above 0 announces its acknowledgement by itself.
-    fn send(&self, number: u64, opaque: u64) {
+    fn send(&self, number: u64, waiter: Waiter) {
         let event = event(number);
         let value = serde_json::to_vec(&event).expect("JSON");
+        let mut waiter = Box::new(waiter);
         loop {
             let headers = OwnedHeaders::new_with_capacity(3)
                 .insert(Header { key: "eventId", value: Some(&event.event_id) })
                 .insert(Header { key: "version", value: Some("1") })
                 .insert(Header { key: "timestamp", value: Some(&event.occurred_on) });
-            let record = BaseRecord::with_opaque_to(&self.topic, opaque as usize)
+            let record = BaseRecord::with_opaque_to(&self.topic, waiter)
                 .key(&event.aggregate_id)
                 .payload(&value)
                 .headers(headers);
             match self.producer.send(record) {
                 Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => std::thread::yield_now(),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
+                    waiter = record.delivery_opaque;
+                    std::thread::yield_now();
+                }
                 Err((error, _)) => panic!("{error}"),
             }
         }
@@ -128,14 +147,41 @@ impl Publisher {
         self.acks.count.load(Ordering::Acquire)
     }
 
-    fn run(&self, events: u64, in_flight: u64) -> f64 {
+    /// A task for each place in flight, each of which awaits one event at a time.
+    async fn tasks(self: Arc<Self>, events: u64, in_flight: u64) -> f64 {
+        let next = Arc::new(AtomicU64::new(0));
+        let started = Instant::now();
+        let tasks: Vec<_> = (0..in_flight)
+            .map(|_| {
+                let (publisher, next) = (self.clone(), next.clone());
+                tokio::spawn(async move {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= events {
+                            return;
+                        }
+                        let (sender, stored) = oneshot::channel();
+                        publisher.send(number, Waiter::Task(sender));
+                        stored.await.expect("an acknowledgement");
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("a task that ends");
+        }
+        started.elapsed().as_secs_f64()
+    }
+
+    /// Without anybody who waits for an event.
+    fn raw(&self, events: u64, in_flight: u64) -> f64 {
         let before = self.acknowledged();
         let started = Instant::now();
         for number in 0..events {
             while number - (self.acknowledged() - before) >= in_flight {
                 std::thread::sleep(Duration::from_micros(50));
             }
-            self.send(number, 0);
+            self.send(number, Waiter::Count);
         }
         while self.acknowledged() - before < events {
             std::thread::sleep(Duration::from_micros(50));
@@ -148,7 +194,7 @@ impl Publisher {
         let mut times = Vec::with_capacity(events as usize);
         for number in 1..=events {
             let started = Instant::now();
-            self.send(number, number);
+            self.send(number, Waiter::Newest(number));
             let newest = self.acks.newest.lock().unwrap();
             drop(self.acks.arrived.wait_while(newest, |newest| *newest < number).unwrap());
             times.push(started.elapsed().as_secs_f64() * 1e6);
@@ -186,15 +232,23 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u64>().ok());
     let [bootstrap, topic, what, ..] = &arguments[..] else {
-        println!("usage: plain BOOTSTRAP TOPIC publish EVENTS IN_FLIGHT | serial EVENTS | consume EVENTS");
+        println!("usage: plain BOOTSTRAP TOPIC publish|raw EVENTS IN_FLIGHT | serial EVENTS | consume EVENTS");
         return;
     };
     let events = number(3).unwrap_or(200_000);
+    let in_flight = number(4).unwrap_or(4000);
     let line = match what.as_str() {
         "publish" => {
+            let publisher = Arc::new(Publisher::new(bootstrap, topic));
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(publisher.clone().tasks(20_000.min(events), 1000));
+            let seconds = runtime.block_on(publisher.tasks(events, in_flight));
+            json!({ "eventsPerSecond": events as f64 / seconds })
+        }
+        "raw" => {
             let publisher = Publisher::new(bootstrap, topic);
-            publisher.run(20_000.min(events), 1000);
-            json!({ "eventsPerSecond": events as f64 / publisher.run(events, number(4).unwrap_or(4000)) })
+            publisher.raw(20_000.min(events), 1000);
+            json!({ "eventsPerSecond": events as f64 / publisher.raw(events, in_flight) })
         }
         "serial" => {
             let publisher = Publisher::new(bootstrap, topic);

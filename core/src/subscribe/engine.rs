@@ -66,6 +66,8 @@ pub(crate) struct Engine {
     commits: CommitSchedule,
     revocations: Vec<Revocation>,
     drain: Option<Drain>,
+    /// Since when more is unfinished than quick handlers need to be kept busy.
+    ahead_since: Option<Instant>,
     outputs: Vec<Output>,
     counters: Counters,
     wake_at: Option<Instant>,
@@ -86,6 +88,7 @@ impl Engine {
             commits: CommitSchedule::new(config.commit_interval, config.revoke_budget / 4),
             revocations: Vec::new(),
             drain: None,
+            ahead_since: None,
             outputs: Vec::new(),
             counters: Counters::default(),
             wake_at: None,
@@ -118,7 +121,8 @@ impl Engine {
         self.hand_over(now, out);
         self.control_fetching(now, out);
         self.end_drain(now, out);
-        self.wake_at = self.next_wake();
+        self.ahead_since = (self.bytes > self.config.max_bytes / 8).then(|| self.ahead_since.unwrap_or(now));
+        self.wake_at = self.next_wake(now);
     }
 
     /// When [`Engine::advance`] has something to do by time alone, as of its last call; always later than that
@@ -130,6 +134,12 @@ impl Engine {
     /// The bytes of unfinished records have reached the bound: the host should advance before it polls on.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes >= self.config.max_bytes
+    }
+
+    /// Handlers are given a moment to catch up before more is taken from the client. Quick ones never fall so far
+    /// behind that partitions are paused, which throws away what was fetched.
+    pub(crate) fn is_sated(&self, now: Instant) -> bool {
+        self.ahead_since.is_some_and(|since| now < since + self.config.patience)
     }
 
     /// The engine waits for partitions to be handed over.
@@ -509,7 +519,7 @@ impl Engine {
         }
     }
 
-    fn next_wake(&self) -> Option<Instant> {
+    fn next_wake(&self, now: Instant) -> Option<Instant> {
         let revocations = self.revocations.iter().map(|revocation| {
             let sealed = |index: &u16| self.slots[*index as usize].ownership == Ownership::Sealed;
             if revocation.slots.iter().all(sealed) { revocation.force_at } else { revocation.deadline }
@@ -522,7 +532,8 @@ impl Engine {
             let since = slot.paused?;
             can_resume(slot.bytes, share, self.bytes < half / 2).then(|| since + self.config.resume_after)
         });
-        revocations.chain(drain).chain(commit).chain(resume).min()
+        let patience = self.ahead_since.map(|since| since + self.config.patience).filter(|end| *end > now);
+        revocations.chain(drain).chain(commit).chain(resume).chain(patience).min()
     }
 }
 

@@ -62,6 +62,9 @@ pub(super) struct Poller {
     /// When a changed set of topics is due, and who waits for it.
     due: Option<Instant>,
     waiting: Vec<oneshot::Sender<Result<()>>>,
+    polled_at: Instant,
+    /// The client was not polled although it may have records.
+    held_back: bool,
     positions_at: Instant,
     last_trouble: Option<(String, Instant)>,
     drained: bool,
@@ -98,6 +101,8 @@ impl Poller {
             applied: Vec::new(),
             due: None,
             waiting: Vec::new(),
+            polled_at: now,
+            held_back: false,
             positions_at: now,
             last_trouble: None,
             drained: false,
@@ -127,6 +132,9 @@ impl Poller {
 
     fn park(&self) -> Duration {
         let now = Instant::now();
+        if self.held_back && !self.engine.is_sated(now) {
+            return Duration::ZERO;
+        }
         let timers = [self.engine.wake_at(), self.due];
         let next = timers.into_iter().flatten().map(|at| at.saturating_duration_since(now)).min();
         next.unwrap_or(MAX_PARK).min(MAX_PARK)
@@ -175,12 +183,18 @@ impl Poller {
 
     /// Takes what the client has; `true` when there may be more.
     fn poll(&mut self) -> bool {
+        let now = Instant::now();
+        self.held_back = self.engine.is_sated(now) && now < self.polled_at + MAX_PARK;
+        if self.held_back {
+            return false;
+        }
+        self.polled_at = now;
         let mut empty = 0;
         for _ in 0..MAX_POLLS {
             match self.consumer.poll() {
                 Some(event) => {
                     empty = 0;
-                    self.take(event);
+                    self.take(now, event);
                     // A lane may be waiting for its next run: answers come before further records.
                     if self.engine.is_full() || self.shared.mailbox.has_mail() {
                         return true;
@@ -194,9 +208,9 @@ impl Poller {
         true
     }
 
-    fn take(&mut self, event: ConsumerEvent) {
+    fn take(&mut self, now: Instant, event: ConsumerEvent) {
         match event {
-            ConsumerEvent::Record(record) => self.record(record),
+            ConsumerEvent::Record(record) => self.record(now, record),
             ConsumerEvent::Assigned(partitions) => {
                 self.rebalanced("partitions_assigned", "this member got", &partitions);
                 if let Err(error) = self.consumer.assign(&partitions) {
@@ -225,16 +239,16 @@ impl Poller {
         }
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, now: Instant, record: Record) {
         self.recorder.received.fetch_add(1, Ordering::Relaxed);
         match codec::decode(&record).map(|event| event.occurred_on()) {
-            Ok(occurred_on) => self.input(Input::Record(record, occurred_on)),
+            Ok(occurred_on) => self.engine.handle(now, Input::Record(record, occurred_on)),
             Err(error) => {
                 self.recorder.invalid.fetch_add(1, Ordering::Relaxed);
                 self.recorder.error(error.kind());
                 let message = format!("a record is not an event and is skipped: {error}");
                 self.log.write(LogRecord::new(Level::Warn, "invalid_message", message).at(&record).because(error));
-                self.input(Input::Invalid { source: &record.source, offset: record.offset });
+                self.engine.handle(now, Input::Invalid { source: &record.source, offset: record.offset });
             }
         }
     }

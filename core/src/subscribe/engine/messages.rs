@@ -21,6 +21,8 @@ pub(crate) struct EngineConfig {
     pub(crate) revoke_budget: Duration,
     /// The shortest pause of a partition: resuming fetches again what the pause threw away.
     pub(crate) resume_after: Duration,
+    /// How long handlers may take to catch up before fetching goes on and partitions are paused.
+    pub(crate) patience: Duration,
 }
 
 impl Default for EngineConfig {
@@ -31,6 +33,7 @@ impl Default for EngineConfig {
             commit_interval: Duration::from_secs(1),
             revoke_budget: Duration::from_secs(1),
             resume_after: Duration::from_millis(100),
+            patience: Duration::from_millis(200),
         }
     }
 }

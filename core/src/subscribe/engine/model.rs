@@ -16,6 +16,7 @@ const CONFIG: EngineConfig = EngineConfig {
     commit_interval: Duration::from_millis(500),
     revoke_budget: Duration::from_millis(1_000),
     resume_after: Duration::from_millis(100),
+    patience: Duration::from_millis(5),
 };
 
 #[derive(Clone, Copy, Debug)]
