@@ -18,6 +18,7 @@ pub(crate) fn read_answers(rows: &[i32], count: u32) -> Result<Vec<Finished>, Er
                 ticket: Ticket(u64::from(row[0] as u32) | u64::from(row[1] as u32) << 32),
                 outcome: outcome(row[2])?,
                 elapsed: Duration::from_micros(u64::from(row[3] as u32)),
+                failure: None,
             })
         })
         .collect()
@@ -28,6 +29,9 @@ fn outcome(number: i32) -> Result<Outcome, Error> {
         0 => Ok(Outcome::Done),
         1 => Ok(Outcome::Failed),
         2 => Ok(Outcome::Released),
+        3 => Ok(Outcome::Invalid),
+        4 => Ok(Outcome::Skip),
+        5 => Ok(Outcome::DeadLetter),
         other => Err(Error::new(ErrorKind::Argument, format!("{other} is no outcome"))),
     }
 }

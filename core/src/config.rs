@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::policy::Policy;
+
 /// The prefix of the one address that stands for a broker in memory.
 const MEMORY: &str = "memory:";
 
@@ -77,6 +79,12 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// How long the consumer may go without a poll before it leaves the group; 5 min by default.
     pub max_poll_interval: Duration,
+    /// What subscriptions want that say nothing else.
+    pub policy: Policy,
+    /// Names this member for ever, so that a restart within the session timeout moves no partition.
+    pub group_instance_id: Option<String>,
+    /// After how long without progress a partition counts as stalled and is healed; 60 s by default.
+    pub stall_timeout: Duration,
     /// Further properties for librdkafka; those that would break a promise of the bus are refused.
     pub kafka: BTreeMap<String, String>,
 }
@@ -160,6 +168,9 @@ impl Config {
             session_timeout: Duration::from_secs(15),
             heartbeat_interval: Duration::from_secs(1),
             max_poll_interval: Duration::from_secs(300),
+            policy: Policy::default(),
+            group_instance_id: None,
+            stall_timeout: Duration::from_secs(60),
             kafka: BTreeMap::new(),
         }
     }
@@ -245,6 +256,9 @@ impl fmt::Debug for Config {
             .field("session_timeout", &self.session_timeout)
             .field("heartbeat_interval", &self.heartbeat_interval)
             .field("max_poll_interval", &self.max_poll_interval)
+            .field("policy", &self.policy)
+            .field("group_instance_id", &self.group_instance_id)
+            .field("stall_timeout", &self.stall_timeout)
             .field("kafka", &kafka)
             .finish()
     }

@@ -437,6 +437,7 @@ pub struct Delivery {
     pub(crate) ticket: Ticket,
     pub(crate) lane: u32,
     pub(crate) attempt: u32,
+    pub(crate) last: bool,
     pub(crate) occurred_on: Option<i64>,
 }
 
@@ -464,6 +465,11 @@ impl Delivery {
     /// The number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// No attempt follows this one, should it fail.
+    pub fn is_last_attempt(&self) -> bool {
+        self.last
     }
 
     /// The right to finish this delivery.
@@ -503,14 +509,34 @@ impl Delivery {
 pub enum Outcome {
     /// Handled: the delivery counts as finished.
     Done,
-    /// The handler failed; the policy says what follows.
+    /// The handler failed; the policy says what follows. The rest of the delivery's run must be answered
+    /// [`Outcome::Released`], or it would overtake the next attempt.
     Failed,
     /// Nobody handled it: it stays unfinished, and nothing after it is committed.
     Released,
+    /// The record holds no event after all; the policy says what follows.
+    Invalid,
+    /// Passed over on purpose: the delivery counts as finished.
+    Skip,
+    /// To be put into the dead-letter topic on purpose.
+    DeadLetter,
+}
+
+/// What a handler failed with, as logs and dead letters show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// Names the handler.
+    pub handler: String,
+    /// What kind of failure it was: an error code or the name of an error class.
+    pub code: String,
+    /// What it said.
+    pub message: String,
+    /// Whether another attempt may succeed; `None` leaves it to the policy, which then tries again.
+    pub retryable: Option<bool>,
 }
 
 /// The answer to one delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
     /// Which delivery.
     pub ticket: Ticket,
@@ -518,6 +544,8 @@ pub struct Finished {
     pub outcome: Outcome,
     /// How long its handlers took.
     pub elapsed: Duration,
+    /// What went wrong, with [`Outcome::Failed`], [`Outcome::Invalid`], [`Outcome::Skip`] and [`Outcome::DeadLetter`].
+    pub failure: Option<Box<Failure>>,
 }
 
 #[cfg(test)]

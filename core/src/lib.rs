@@ -16,6 +16,7 @@ mod log;
 #[cfg(feature = "embedded")]
 mod memory;
 mod metrics;
+mod policy;
 mod publish;
 mod runtime;
 mod shutdown;
@@ -29,13 +30,18 @@ pub use codec::Envelope;
 pub use config::{Compression, Config, ConfigOption, OPTIONS, OptionType, Sasl, SaslMechanism, Ssl};
 pub use error::{Error, ErrorKind, PublishOutcome, Result};
 pub use event::{
-    Delivery, Event, Finished, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic, TopicPartition,
+    Delivery, Event, Failure, Finished, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic,
+    TopicPartition,
 };
 pub use kafka::KafkaTransport;
 pub use log::{Level, Log, LogRecord, Observer};
 #[cfg(feature = "embedded")]
 pub use memory::{MemoryBroker, MemoryTransport};
 pub use metrics::{ConsumeMetrics, Histogram, Metrics, PROCESSING_TIME_BOUNDS, PartitionLag, PublishMetrics};
+pub use policy::{
+    DeadLetterReason, Halted, Jitter, OnExhausted, OnInvalid, Ordering, Policy, RetryPolicy, StartFrom,
+    TopicSubscription,
+};
 pub use publish::{FramePublisher, Receipt};
 pub use runtime::spawn;
 pub use shutdown::{Phase, ShutdownReport};

@@ -11,7 +11,7 @@ use super::options::OPTIONS;
 use crate::error::{Error, ErrorKind, Result};
 
 impl Config {
-    /// A configuration from a JSON object with the names of [`OPTIONS`], where `ssl`, `sasl` and `kafka` are objects
+    /// A configuration from a JSON object with the names of [`OPTIONS`], where `ssl`, `sasl`, `retry` and `kafka` are objects
     /// and `ssl` may also be `true`. What the object leaves out has its default.
     ///
     /// ```
@@ -43,14 +43,16 @@ impl Config {
                     config.ssl.get_or_insert_default();
                     config.put_all("ssl", inner)?;
                 }
-                ("sasl" | "kafka", Value::Object(inner)) => config.put_all(key, inner)?,
-                ("sasl" | "kafka", other) => {
+                ("sasl" | "kafka" | "retry", Value::Object(inner)) => config.put_all(key, inner)?,
+                ("sasl" | "kafka" | "retry", other) => {
                     let message = format!("{key} must be an object, but is {}", kind(other));
                     let error = Error::new(ErrorKind::Config, message).with("option", key);
-                    return Err(error.hint(if key == "sasl" {
-                        "give sasl: {mechanism, username, password}"
-                    } else {
-                        "give kafka: {property: value, …}"
+                    return Err(error.hint(match key.as_str() {
+                        "sasl" => "give sasl: {mechanism, username, password}",
+                        "retry" => {
+                            "give retry: {attempts, initialDelayMs, maxDelayMs, multiplier, jitter, maxElapsedMs}"
+                        }
+                        _ => "give kafka: {property: value, …}",
                     }));
                 }
                 // Dotted names are how `set` spells them; an object nests them.
@@ -65,8 +67,8 @@ impl Config {
         object.iter().try_for_each(|(key, value)| self.put(&format!("{parent}.{key}"), Input::Json(value)))
     }
 
-    /// A configuration from the environment alone: `KAFKA_BROKERS` (separated by commas), `KAFKA_CLIENT_ID` and
-    /// `KAFKA_GROUP_ID`.
+    /// A configuration from the environment alone: `KAFKA_BROKERS` (separated by commas), `KAFKA_CLIENT_ID`,
+    /// `KAFKA_GROUP_ID` and `KAFKA_GROUP_INSTANCE_ID`.
     ///
     /// # Errors
     /// As [`apply_env`](Config::apply_env). A variable that is missing is found by [`validate`](Config::validate).
@@ -76,7 +78,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Fills brokers, client id and group id, where they were left out, from the environment. A variable that is
+    /// Fills brokers, client id, group id and group instance id, where they were left out, from the environment. A variable that is
     /// empty counts as not set.
     ///
     /// # Errors

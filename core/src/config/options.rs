@@ -6,6 +6,7 @@ use super::input::{Input, invalid};
 use super::nearest::unknown;
 use super::{Compression, Config, Sasl, SaslMechanism, Ssl, unique};
 use crate::error::{Error, Result};
+use crate::policy::{Jitter, OnExhausted, OnInvalid, Ordering};
 
 /// An option of the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +66,16 @@ enum Field {
     Credential(fn(&mut Sasl) -> &mut String),
     Millis(fn(&mut Config) -> &mut Duration),
     Number(fn(&mut Config) -> &mut usize),
+    Count(fn(&mut Config) -> &mut u32),
     Flag(fn(&mut Config) -> &mut bool),
     Compression,
+    Ordering,
+    Jitter,
+    HandlerTimeout,
+    OnExhausted,
+    OnInvalid,
+    DeadLetterTopic,
+    GroupInstanceId,
     Kafka,
 }
 
@@ -77,6 +86,10 @@ impl std::fmt::Debug for Field {
 }
 
 const MECHANISMS: &[&str] = &["plain", "scram-sha-256", "scram-sha-512"];
+const ORDERINGS: &[&str] = &["partition", "key"];
+const JITTERS: &[&str] = &["full", "none"];
+const EXHAUSTED: &[&str] = &["dead-letter", "skip", "halt"];
+const INVALID: &[&str] = &["skip", "dead-letter", "halt"];
 const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 
 const fn option(key: &'static str, kind: OptionType, field: Field, default: &'static str) -> ConfigOption {
@@ -185,6 +198,55 @@ pub const OPTIONS: &[ConfigOption] = &[
         "300000",
     )
     .doc("After how long without polling the member leaves the group; handlers do not count, polling never stops."),
+    option("groupInstanceId", OptionType::Text, Field::GroupInstanceId, "")
+        .env("KAFKA_GROUP_INSTANCE_ID")
+        .doc("Names this member for ever: a restart within sessionTimeoutMs moves no partition. One per process."),
+    number("stallTimeoutMs", "ms", (1000, 86_400_000), Field::Millis(|config| &mut config.stall_timeout), "60000")
+        .doc("After how long without progress a partition that has records counts as stalled and is healed."),
+    option("ordering", OptionType::Choice(ORDERINGS), Field::Ordering, "partition")
+        .doc("What must not overlap: events of a partition, or only those of a key."),
+    number("concurrency", "", (1, 100_000), Field::Number(|config| &mut config.policy.concurrency), "64")
+        .doc("How many events of a type may be with their handlers at once, with ordering key."),
+    number("retry.attempts", "", (1, 1_000_000), Field::Count(|config| &mut config.policy.retry.attempts), "5")
+        .doc("Attempts in all, the first included; 1 is no retry."),
+    number(
+        "retry.initialDelayMs",
+        "ms",
+        (0, 86_400_000),
+        Field::Millis(|config| &mut config.policy.retry.initial_delay),
+        "200",
+    )
+    .doc("The delay before the second attempt."),
+    number(
+        "retry.maxDelayMs",
+        "ms",
+        (0, 86_400_000),
+        Field::Millis(|config| &mut config.policy.retry.max_delay),
+        "30000",
+    )
+    .doc("No delay between attempts is longer."),
+    number("retry.multiplier", "", (1, 100), Field::Count(|config| &mut config.policy.retry.multiplier), "2")
+        .doc("By what each further delay grows; 1 keeps them equal."),
+    option("retry.jitter", OptionType::Choice(JITTERS), Field::Jitter, "full")
+        .doc("Spreads delays between nothing and their length, so that many failures do not come back at once."),
+    number(
+        "retry.maxElapsedMs",
+        "ms",
+        (0, 604_800_000),
+        Field::Millis(|config| &mut config.policy.retry.max_elapsed),
+        "300000",
+    )
+    .doc("No attempt starts later than this after the first failure."),
+    number("handlerTimeoutMs", "ms", (0, 86_400_000), Field::HandlerTimeout, "0")
+        .doc("How long one call of a handler may take before it counts as failed; 0 is for ever."),
+    option("onExhausted", OptionType::Choice(EXHAUSTED), Field::OnExhausted, "dead-letter")
+        .doc("What becomes of an event after its last attempt; halt stops its partition."),
+    option("onInvalid", OptionType::Choice(INVALID), Field::OnInvalid, "skip")
+        .doc("What becomes of a record that holds no event; halt stops its partition."),
+    option("parkKey", OptionType::Boolean, Field::Flag(|config| &mut config.policy.park_key), "false")
+        .doc("Whether later events of a key follow one that became a dead letter."),
+    option("deadLetterTopic", OptionType::Text, Field::DeadLetterTopic, "{topic}.dead-letter")
+        .doc("The topic of dead letters; {topic} stands for the event's topic."),
     option("kafka.<property>", OptionType::Properties, Field::Kafka, "")
         .doc("Any further property of librdkafka. One that would break a promise of the bus is refused."),
 ];
@@ -222,6 +284,7 @@ impl Config {
             Field::Brokers => self.brokers.is_empty(),
             Field::ClientId => self.client_id.is_empty(),
             Field::GroupId => self.group_id.is_none(),
+            Field::GroupInstanceId => self.group_instance_id.is_none(),
             _ => false,
         }
     }
@@ -249,7 +312,29 @@ impl ConfigOption {
                 let number = input.integer(self)?;
                 *field(config) = usize::try_from(number).map_err(|_| self.out_of_bounds(u128::from(number)))?;
             }
+            Field::Count(field) => {
+                let number = input.integer(self)?;
+                *field(config) = u32::try_from(number).map_err(|_| self.out_of_bounds(u128::from(number)))?;
+            }
             Field::Flag(field) => *field(config) = input.flag(self)?,
+            Field::Ordering => {
+                config.policy.ordering = [Ordering::Partition, Ordering::Key][input.choice(self, ORDERINGS)?];
+            }
+            Field::Jitter => config.policy.retry.jitter = [Jitter::Full, Jitter::None][input.choice(self, JITTERS)?],
+            Field::HandlerTimeout => {
+                let millis = input.integer(self)?;
+                config.policy.handler_timeout = (millis > 0).then(|| Duration::from_millis(millis));
+            }
+            Field::OnExhausted => {
+                let all = [OnExhausted::DeadLetter, OnExhausted::Skip, OnExhausted::Halt];
+                config.policy.on_exhausted = all[input.choice(self, EXHAUSTED)?];
+            }
+            Field::OnInvalid => {
+                let all = [OnInvalid::Skip, OnInvalid::DeadLetter, OnInvalid::Halt];
+                config.policy.on_invalid = all[input.choice(self, INVALID)?];
+            }
+            Field::DeadLetterTopic => config.policy.dead_letter_topic = input.text(self)?.trim().to_owned(),
+            Field::GroupInstanceId => config.group_instance_id = Some(input.text(self)?.trim().to_owned()),
             Field::Compression => {
                 let all =
                     [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
@@ -286,6 +371,7 @@ impl ConfigOption {
         let number = match self.field {
             Field::Millis(field) => field(config).as_millis(),
             Field::Number(field) => *field(config) as u128,
+            Field::Count(field) => u128::from(*field(config)),
             _ => return Ok(()),
         };
         if (u128::from(min)..=u128::from(max)).contains(&number) { Ok(()) } else { Err(self.out_of_bounds(number)) }

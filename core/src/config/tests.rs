@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::error::{Error, ErrorKind};
+use crate::policy::{Jitter, OnExhausted, OnInvalid, Ordering, RetryPolicy, StartFrom};
 
 const CERT: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n";
@@ -50,7 +51,8 @@ fn the_table_is_whole() {
         let value = match option.kind {
             OptionType::Boolean if option.default == "true" => "false".to_owned(),
             OptionType::Boolean => "true".to_owned(),
-            OptionType::Integer { min, .. } => (min + 1).to_string(),
+            // Two more than the least is no default.
+            OptionType::Integer { min, .. } => (min + 2).to_string(),
             OptionType::Choice(all) => all[1].to_uppercase(),
             OptionType::Properties => continue,
             _ => "text".to_owned(),
@@ -72,7 +74,13 @@ fn every_option_is_read_from_json() {
         "connectTimeoutMs": 1, "publishTimeoutMs": 2, "shutdownTimeoutMs": 3, "maxInFlight": 4,
         "publishMaxInFlightBytes": 1e6, "maxQueuedBytes": 6000, "maxInFlightBytes": 7000, "messageMaxBytes": 5000,
         "compression": "zstd", "autoCreateTopics": false, "commitIntervalMs": 8, "sessionTimeoutMs": 900,
-        "heartbeatIntervalMs": 300, "maxPollIntervalMs": 4000,
+        "heartbeatIntervalMs": 300, "maxPollIntervalMs": 4000, "groupInstanceId": " one ", "stallTimeoutMs": 1000,
+        "ordering": "KEY", "concurrency": 9, "handlerTimeoutMs": 10, "onExhausted": "skip", "onInvalid": "halt",
+        "parkKey": true, "deadLetterTopic": "dead.{topic}",
+        "retry": {
+            "attempts": 11, "initialDelayMs": 12, "maxDelayMs": 13, "multiplier": 14, "jitter": "none",
+            "maxElapsedMs": 15,
+        },
         "kafka": {"socket.keepalive.enable": true, "linger.ms": 0.5, "debug": "broker", "acks": "all"},
     }))
     .unwrap();
@@ -98,6 +106,26 @@ fn every_option_is_read_from_json() {
         session_timeout: Duration::from_millis(900),
         heartbeat_interval: Duration::from_millis(300),
         max_poll_interval: Duration::from_millis(4000),
+        policy: Policy {
+            ordering: Ordering::Key,
+            concurrency: 9,
+            retry: RetryPolicy {
+                attempts: 11,
+                initial_delay: Duration::from_millis(12),
+                max_delay: Duration::from_millis(13),
+                multiplier: 14,
+                jitter: Jitter::None,
+                max_elapsed: Duration::from_millis(15),
+            },
+            handler_timeout: Some(Duration::from_millis(10)),
+            on_exhausted: OnExhausted::Skip,
+            on_invalid: OnInvalid::Halt,
+            park_key: true,
+            dead_letter_topic: "dead.{topic}".into(),
+            from: StartFrom::Earliest,
+        },
+        group_instance_id: Some("one".into()),
+        stall_timeout: Duration::from_millis(1000),
         kafka: kafka.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     };
     assert_eq!(config, expected);
@@ -128,6 +156,9 @@ fn wrong_json_is_refused() {
         (json!({"sasl": {"password": 5}}), "sasl.password", "but is the number 5"),
         (json!({"sasl": {"usrname": "u"}}), "sasl.usrname", "no option sasl.usrname"),
         (json!({"sasl.username": "u"}), "sasl.username", "no option sasl.username"),
+        (json!({"retry": 5}), "retry", "retry must be an object, but is a number"),
+        (json!({"retry": {"attempts": 0}}), "retry.attempts", "an integer from 1 to 1000000, but is the number 0"),
+        (json!({"onExhausted": "drop"}), "onExhausted", "one of dead-letter, skip, halt"),
         (json!({"kafka": []}), "kafka", "kafka must be an object, but is an array"),
         (json!({"kafka": {"debug": null}}), "kafka.debug", "must be a text, a number or a boolean, but is null"),
         (json!({"kafka": {"acks": 1}}), "kafka.acks", r#"cannot be "1": a publish that resolved is stored"#),
@@ -408,6 +439,7 @@ fn the_environment_fills_what_is_left_out() {
             "KAFKA_BROKERS" => "a:1, b:2",
             "KAFKA_CLIENT_ID" => "env-client",
             "KAFKA_GROUP_ID" => "env-group",
+            "KAFKA_GROUP_INSTANCE_ID" => "env-instance",
             _ => return None,
         };
         Some(OsString::from(value))
@@ -416,9 +448,11 @@ fn the_environment_fills_what_is_left_out() {
     config.fill(variables).unwrap();
     assert_eq!((config.brokers.join(","), config.client_id.as_str()), ("a:1,b:2".to_owned(), "env-client"));
     assert_eq!(config.group_id.as_deref(), Some("env-group"));
+    assert_eq!(config.group_instance_id.as_deref(), Some("env-instance"));
     config.validate().unwrap();
 
-    let mut config = Config { group_id: Some("own".into()), ..valid() };
+    let own = Some("own".to_owned());
+    let mut config = Config { group_id: own.clone(), group_instance_id: own, ..valid() };
     let unchanged = config.clone();
     config.fill(variables).unwrap();
     assert_eq!(config, unchanged);

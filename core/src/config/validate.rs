@@ -6,6 +6,7 @@ use super::input::quoted;
 use super::options::OPTIONS;
 use super::{Config, MEMORY, Sasl, Ssl, properties, without_credentials};
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::{Policy, TOPIC_PLACEHOLDER};
 
 impl Config {
     /// Checks every value, and whether they fit each other.
@@ -22,6 +23,7 @@ impl Config {
         OPTIONS.iter().try_for_each(|option| option.check(&mut copy))?;
         self.check_timeouts()?;
         self.check_budgets()?;
+        self.policy.check()?;
         self.kafka.iter().try_for_each(|(property, value)| properties::check(property, value))
     }
 
@@ -76,6 +78,36 @@ impl Config {
                     "a record of the largest size must fit: raise the one or lower the other",
                 ));
             }
+        }
+        Ok(())
+    }
+}
+
+impl Policy {
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// `Config`, naming the option.
+    pub(crate) fn check(&self) -> Result<()> {
+        let name = &self.dead_letter_topic;
+        let rest = name.replace(TOPIC_PLACEHOLDER, "");
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name == TOPIC_PLACEHOLDER {
+            return Err(wrong(
+                "deadLetterTopic",
+                "deadLetterTopic is the topic itself, so that a dead letter would be delivered again and again",
+                "give a topic of its own, for example {topic}.dead-letter",
+            ));
+        }
+        if name.is_empty() || !rest.chars().all(legal) {
+            let message = format!("deadLetterTopic {} is no name of a topic", quoted(name));
+            return Err(wrong("deadLetterTopic", message, "use A-Z a-z 0-9 . _ - and {topic} for the event's topic"));
+        }
+        if self.concurrency == 0 {
+            return Err(wrong("concurrency", "concurrency is 0, so that nothing would be handled", "give at least 1"));
+        }
+        if self.retry.attempts == 0 {
+            return Err(wrong("retry.attempts", "retry.attempts is 0", "the first attempt counts: 1 is no retry"));
         }
         Ok(())
     }

@@ -172,6 +172,7 @@ fn delivery(vector: &Value) -> Delivery {
         ticket: Ticket(number("ticket")),
         lane: vector["lane"].as_u64().unwrap() as u32,
         attempt: vector["attempt"].as_u64().unwrap() as u32,
+        last: false,
         occurred_on: vector["occurredOn"].as_i64(),
     }
 }
@@ -193,7 +194,7 @@ fn delivery_batches_are_the_golden_bytes() {
 
 fn sized(len: usize) -> Delivery {
     let record = Record::new(TopicPartition::new("t", 0), 0, None, None, Headers::default(), Some(&vec![b'x'; len]));
-    Delivery { record: Arc::new(record), ticket: Ticket(0), lane: 0, attempt: 1, occurred_on: None }
+    Delivery { record: Arc::new(record), ticket: Ticket(0), lane: 0, attempt: 1, last: false, occurred_on: None }
 }
 
 #[test]

@@ -47,9 +47,9 @@ enum Verdict {
 /// draining it finishes nothing, so that the next start delivers the record again.
 fn judge(outcome: Outcome, draining: bool) -> Verdict {
     match outcome {
-        Outcome::Done => Verdict::Finish,
-        Outcome::Failed if draining => Verdict::GiveBack,
-        Outcome::Failed => Verdict::Finish,
+        Outcome::Done | Outcome::Skip | Outcome::Invalid => Verdict::Finish,
+        Outcome::Failed | Outcome::DeadLetter if draining => Verdict::GiveBack,
+        Outcome::Failed | Outcome::DeadLetter => Verdict::Finish,
         Outcome::Released => Verdict::GiveBack,
     }
 }
@@ -340,8 +340,9 @@ impl Engine {
         slot.bytes -= answered.freed;
         self.bytes -= answered.freed;
         match outcome {
-            Outcome::Done => self.counters.handled += 1,
-            Outcome::Failed => self.counters.failed += 1,
+            Outcome::Done | Outcome::Skip => self.counters.handled += 1,
+            Outcome::Failed | Outcome::DeadLetter => self.counters.failed += 1,
+            Outcome::Invalid => self.counters.invalid += 1,
             Outcome::Released => self.counters.released += 1,
         }
         if answered.run_over {
@@ -544,6 +545,8 @@ fn can_resume(bytes: usize, share: usize, below_quarter: bool) -> bool {
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod sim;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

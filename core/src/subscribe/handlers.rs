@@ -168,7 +168,7 @@ impl Handlers {
             outcome = Outcome::Failed;
             self.log.write(handler_failed(delivery, &reason));
         }
-        Finished { ticket: delivery.ticket(), outcome, elapsed: started.elapsed() }
+        Finished { ticket: delivery.ticket(), outcome, elapsed: started.elapsed(), failure: None }
     }
 }
 

@@ -92,6 +92,7 @@ impl Lane {
                 ticket: ticket(item.sequence),
                 lane,
                 attempt: 1,
+                last: false,
                 occurred_on: item.occurred_on,
             });
             self.run.push(Handed { sequence: item.sequence, state: HandedState::Open(item) });

@@ -12,7 +12,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("iso", &[]),
     ("event", &["error", "codec"]),
-    ("config", &["error", "event"]),
+    ("policy", &["event"]),
+    ("config", &["error", "event", "policy"]),
     ("codec", &["error", "event", "iso"]),
     ("frame", &["error", "event", "codec", "transport"]),
     ("log", &["error", "event"]),
@@ -30,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What publishing and subscribing stand on: never a client, never each other.
 const BUS_HALF: &[&str] =
-    &["error", "event", "config", "transport", "frame", "codec", "runtime", "metrics", "log", "shutdown"];
+    &["error", "event", "policy", "config", "transport", "frame", "codec", "runtime", "metrics", "log", "shutdown"];
 
 /// They see everything.
 const ROOFS: [&str; 2] = ["lib", "bus"];
