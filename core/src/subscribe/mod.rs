@@ -4,6 +4,7 @@
 
 mod commits;
 mod committer;
+mod dead_letters;
 mod engine;
 mod handlers;
 mod lanes;
