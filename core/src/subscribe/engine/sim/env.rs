@@ -15,23 +15,56 @@ use crate::error::Result;
 /// What is under way to somebody.
 #[derive(Debug)]
 pub(super) enum Event {
-    Produce { partition: usize, count: u64 },
+    Produce {
+        partition: usize,
+        count: u64,
+    },
     Trouble(Trouble),
     Heal,
     /// The poll thread of a process runs.
-    Turn { node: usize, life: u32 },
-    CallEnds { node: usize, life: u32, call: u64 },
+    Turn {
+        node: usize,
+        life: u32,
+    },
+    CallEnds {
+        node: usize,
+        life: u32,
+        call: u64,
+    },
     /// A process starts again.
-    Return { node: usize },
-    HandlersBack { node: usize, topic: usize },
-    SubscribeAgain { node: usize, topic: usize },
+    Return {
+        node: usize,
+    },
+    HandlersBack {
+        node: usize,
+        topic: usize,
+    },
+    SubscribeAgain {
+        node: usize,
+        topic: usize,
+    },
     ToGroup(Request),
-    ToMember { node: usize, session: MemberId, what: Answer },
-    Complete { round: u32 },
-    RoundEnds { round: u32 },
+    ToMember {
+        node: usize,
+        session: MemberId,
+        what: Answer,
+    },
+    Complete {
+        round: u32,
+    },
+    RoundEnds {
+        round: u32,
+    },
     /// Nothing was heard of the member for its session timeout.
-    Expire { session: MemberId },
-    CommitEnds { node: usize, life: u32, id: u64, result: Result<()> },
+    Expire {
+        session: MemberId,
+    },
+    CommitEnds {
+        node: usize,
+        life: u32,
+        id: u64,
+        result: Result<()>,
+    },
 }
 
 /// From a member's client to the coordinator.
@@ -64,9 +97,15 @@ pub(super) enum Answer {
     Rebalancing,
     /// The group does not know the member.
     Unknown,
-    Synced { generation: u32, partitions: Vec<usize> },
+    Synced {
+        generation: u32,
+        partitions: Vec<usize>,
+    },
     /// Where fetching of an assigned partition begins.
-    Offset { partition: usize, assigned: u64 },
+    Offset {
+        partition: usize,
+        assigned: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -79,6 +118,7 @@ pub(super) struct Env {
     pub(super) weather: Weather,
     /// Troubles are over, for good.
     pub(super) healed: bool,
+    pub(super) sessions: MemberId,
 }
 
 impl Env {
@@ -98,6 +138,11 @@ impl Env {
 
     pub(super) fn say<D: Display>(&mut self, what: impl FnOnce() -> D) {
         self.trace.line(self.schedule.now(), what);
+    }
+
+    pub(super) fn new_session(&mut self) -> MemberId {
+        self.sessions += 1;
+        self.sessions
     }
 
     /// Chance strikes, in 1 of 1 000, unless troubles are over.

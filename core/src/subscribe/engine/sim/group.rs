@@ -31,6 +31,11 @@ impl Group {
         self.members.contains_key(&session)
     }
 
+    /// A rebalance waits for the member.
+    pub(super) fn awaits(&self, session: MemberId) -> bool {
+        self.round.is_some() && self.members.get(&session).is_some_and(|member| !member.joined)
+    }
+
     /// No rebalance is under way.
     pub(super) fn is_stable(&self) -> bool {
         self.round.is_none()
@@ -187,9 +192,5 @@ impl Group {
         }
         env.rules.seen.commits += 1;
         Ok(())
-    }
-
-    pub(super) fn generation(&self) -> u32 {
-        self.generation
     }
 }

@@ -82,6 +82,7 @@ impl Weather {
             commit_interval: ms(seed.pick(&[50, 500, 1_000, 2_500])),
             revoke_budget: ms(seed.pick(&[100, 500, 1_000])),
             resume_after: ms(seed.pick(&[0, 20, 100, 400])),
+            patience: ms(seed.pick(&[0, 50, 200])),
         };
         let troubles = troubles(seed, nodes, topics.len(), horizon);
         Weather {
