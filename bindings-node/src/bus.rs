@@ -152,7 +152,7 @@ impl NativeBus {
                 .get(..length as usize)
                 .ok_or_else(|| Error::new(ErrorKind::Argument, "the length exceeds the arena"))?;
             match self.state.connected() {
-                Ok(connected) => Ok(connected.frames.send(frames.to_vec(), count).is_ok()),
+                Ok(connected) => Ok(connected.frames.send(frames, count).is_ok()),
                 Err(_) => Ok(false),
             }
         })
@@ -196,7 +196,7 @@ impl NativeBus {
         guard(|| {
             Ok(self.state.shared.take_deliveries().map(|batch| {
                 let (data, index) = batch.into_parts();
-                DeliveryParts { data: data.into(), index: index.into() }
+                DeliveryParts { is_ascii: data.is_ascii(), data: data.into(), index: index.into() }
             }))
         })
     }
@@ -274,6 +274,7 @@ impl ObjectFinalize for NativeBus {
 pub struct DeliveryParts {
     pub data: Buffer,
     pub index: Int32Array,
+    pub is_ascii: bool,
 }
 
 pub(crate) fn parse_config(config_json: &str) -> Result<Config, Error> {

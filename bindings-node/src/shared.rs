@@ -101,13 +101,11 @@ impl RecordSink for Shared {
         // The name of a consumed topic was checked when it was subscribed to.
         let Some(topic_id) = run.first().and_then(|first| topics.topic_id(first.topic()).ok()) else { return };
         let mut deliveries = lock(&self.deliveries);
-        for delivery in &run {
-            if !deliveries.open.fits(delivery) {
-                let full = std::mem::take(&mut deliveries.open);
-                deliveries.full.push_back(full);
-            }
-            deliveries.open.push(delivery, topic_id);
+        if !deliveries.open.fits(&run) {
+            let full = std::mem::take(&mut deliveries.open);
+            deliveries.full.push_back(full);
         }
+        deliveries.open.push(&run, topic_id);
         drop(deliveries);
         self.wake();
     }

@@ -65,6 +65,8 @@ export interface NativeBus {
 export interface DeliveryBatch {
   readonly data: Buffer;
   readonly index: Int32Array;
+  /** Every byte of `data` is a character of its own. */
+  readonly isAscii: boolean;
 }
 
 export interface NativeTestBroker {

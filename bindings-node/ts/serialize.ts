@@ -206,13 +206,13 @@ export function reviveEvent<T extends BaseEventPayload = BaseEventPayload>(
   }
   let event = parsed as Members;
   if (isInstanceShape(event)) event = fromInstanceShape(event);
-  for (const field of ['eventId', 'eventType', 'aggregateId'] as const) {
-    if (typeof event[field] !== 'string') {
-      throw unreadable(`${field} is ${nameValue(event[field])} instead of a string`);
-    }
-  }
-  if (!Number.isSafeInteger(event['version'])) {
-    throw unreadable(`version is ${nameValue(event['version'])} instead of an integer`);
+  // Named one by one: a loop over names would read every field in the slow way.
+  const { eventId, eventType, aggregateId, version } = event;
+  if (typeof eventId !== 'string') throw notText('eventId', eventId);
+  if (typeof eventType !== 'string') throw notText('eventType', eventType);
+  if (typeof aggregateId !== 'string') throw notText('aggregateId', aggregateId);
+  if (!Number.isSafeInteger(version)) {
+    throw unreadable(`version is ${nameValue(version)} instead of an integer`);
   }
   const { occurredOn: text, payload } = event;
   const occurredOn = occurredOnMs === undefined ? dateOf(text) : new Date(occurredOnMs);
@@ -229,6 +229,10 @@ export function reviveEvent<T extends BaseEventPayload = BaseEventPayload>(
     if (date !== undefined) members['timestamp'] = date;
   }
   return event as unknown as IDomainEvent<T>;
+}
+
+function notText(field: string, value: unknown): CodecError {
+  return unreadable(`${field} is ${nameValue(value)} instead of a string`);
 }
 
 function unreadable(reason: string): CodecError {

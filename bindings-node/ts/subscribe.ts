@@ -57,9 +57,36 @@ export class Call {
 
 const CURRENT = new AsyncLocalStorage<Call>();
 
+/** What is made text at once: a string above 128 KiB would get memory of its own, which is dear. */
+const CHUNK_BITS = 16;
+
+/** A batch as its deliveries are read. */
+class Batch {
+  readonly index: Int32Array;
+  readonly #data: Buffer;
+  /** Text by chunks, of which a part costs next to nothing; none where a byte is not a character. */
+  readonly #chunks: (string | undefined)[] | undefined;
+
+  constructor({ data, index, isAscii }: DeliveryBatch) {
+    this.index = index;
+    this.#data = data;
+    this.#chunks = isAscii ? [] : undefined;
+  }
+
+  text(start: number, end: number): string {
+    const number = start >> CHUNK_BITS;
+    if (this.#chunks === undefined || (end - 1) >> CHUNK_BITS !== number) {
+      return this.#data.toString('utf8', start, end);
+    }
+    const from = number << CHUNK_BITS;
+    this.#chunks[number] ??= this.#data.toString('latin1', from, from + (1 << CHUNK_BITS));
+    return this.#chunks[number].substring(start - from, end - from);
+  }
+}
+
 /** Some deliveries of one lane, of which those before `next` have been started. */
 interface Run {
-  readonly batch: DeliveryBatch;
+  readonly batch: Batch;
   readonly slot: number;
   readonly epoch: number;
   next: number;
@@ -124,7 +151,8 @@ export class Dispatcher {
   }
 
   /** Starts what can start of a batch. */
-  take(batch: DeliveryBatch): void {
+  take(deliveries: DeliveryBatch): void {
+    const batch = new Batch(deliveries);
     const { index } = batch;
     for (let at = 0; at < index.length; ) {
       const lane = index[at + LANE] as number;
@@ -274,11 +302,11 @@ export class Dispatcher {
     call.registration.end();
   }
 
-  #read(batch: DeliveryBatch, at: number): IDomainEvent | undefined {
-    const { data, index } = batch;
+  #read(batch: Batch, at: number): IDomainEvent | undefined {
+    const { index } = batch;
     const start = index[at + VALUE_POS] as number;
     try {
-      const text = data.toString('utf8', start, start + (index[at + VALUE_LEN] as number));
+      const text = batch.text(start, start + (index[at + VALUE_LEN] as number));
       const occurredOn =
         ((index[at + FLAGS] as number) & HAS_OCCURRED_ON) === 0
           ? undefined

@@ -122,7 +122,8 @@ export function packDeliveries(deliveries: readonly FakeDelivery[]): DeliveryBat
     index.set(columns, row * 18);
     position += length;
   });
-  return { data: Buffer.concat(values), index };
+  const data = Buffer.concat(values);
+  return { data, index, isAscii: data.every((byte) => byte < 0x80) };
 }
 
 /** Resolves when the condition holds; rejects at the deadline. */

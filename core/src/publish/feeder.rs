@@ -1,15 +1,15 @@
 //! The way in for language faces: packed frames, handed to the client by a thread of their own.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use super::{GENERATION, Publisher, QUEUE_FULL_RETRY};
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
 use crate::event::{HeadersBuf, OutgoingRecord, Topic};
 use crate::frame::{Frame, Frames};
 use crate::log::{Level, LogRecord};
-use crate::runtime::Worker;
+use crate::runtime::{Worker, lock};
 use crate::shutdown::{Phase, closed};
 use crate::transport::{Enqueued, Token};
 
@@ -21,6 +21,30 @@ pub struct FramePublisher {
     publisher: Arc<Publisher>,
     sink: u8,
     batches: Sender<Vec<u8>>,
+    spare: Arc<Spare>,
+}
+
+/// Memory of batches that were fed, for batches to come: fresh memory costs a page fault for every 4 KiB.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    const MAX_BATCHES: usize = 8;
+    const MAX_BYTES: usize = 1 << 20;
+
+    fn copy(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut batch = lock(&self.0).pop().unwrap_or_default();
+        batch.extend_from_slice(bytes);
+        batch
+    }
+
+    fn keep(&self, mut batch: Vec<u8>) {
+        let mut batches = lock(&self.0);
+        if batches.len() < Spare::MAX_BATCHES && batch.capacity() <= Spare::MAX_BYTES {
+            batch.clear();
+            batches.push(batch);
+        }
+    }
 }
 
 impl FramePublisher {
@@ -28,14 +52,16 @@ impl FramePublisher {
         let (batches, receiver) = channel();
         let feeder = Feeder { publisher: publisher.clone(), sink, headers: HeadersBuf::new() };
         let log = publisher.log.clone();
+        let spare = Arc::new(Spare::default());
+        let fed = spare.clone();
         Worker::start(
             "evbus-feeder",
-            move || feeder.run(&receiver),
+            move || feeder.run(&receiver, &fed),
             move |error| {
                 log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
             },
         )?;
-        Ok(FramePublisher { publisher, sink, batches })
+        Ok(FramePublisher { publisher, sink, batches, spare })
     }
 
     /// The number that stands for a topic in frames.
@@ -73,17 +99,17 @@ impl FramePublisher {
         offered.map_err(|error| publisher.refused(error))
     }
 
-    /// Takes `count` frames. Each is completed once through the sink, whatever happens.
+    /// Copies `count` frames. Each is completed once through the sink, whatever happens.
     ///
     /// # Errors
     /// `Closed` once the bus is flushing or closed: no frame was taken, none will be completed.
-    pub fn send(&self, frames: Vec<u8>, count: u32) -> Result<()> {
+    pub fn send(&self, frames: &[u8], count: u32) -> Result<()> {
         let refused = || closed().outcome(PublishOutcome::NotSent);
         if self.publisher.phase.get() >= Phase::Flushing {
             return Err(refused());
         }
         self.publisher.accepted(u64::from(count));
-        self.batches.send(frames).map_err(|_| {
+        self.batches.send(self.spare.copy(frames)).map_err(|_| {
             self.publisher.outstanding.fetch_sub(u64::from(count), Ordering::SeqCst);
             refused()
         })
@@ -98,7 +124,7 @@ struct Feeder {
 
 impl Feeder {
     /// Runs on: feeder thread. Ends when the face drops its publisher.
-    fn run(mut self, batches: &Receiver<Vec<u8>>) {
+    fn run(mut self, batches: &Receiver<Vec<u8>>, spare: &Spare) {
         for batch in batches {
             for frame in Frames::new(&batch) {
                 match frame {
@@ -109,6 +135,7 @@ impl Feeder {
                     }
                 }
             }
+            spare.keep(batch);
         }
     }
 
