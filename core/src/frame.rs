@@ -45,7 +45,7 @@
 //! | 12 | `valuePos` | where the value begins |
 //! | 13 | `valueLen` | −1: null |
 //! | 14 | `attempt` | from 1 |
-//! | 15 | `flags` | bit 0 [`HAS_TIME`], bit 1 [`HAS_OCCURRED_ON`] |
+//! | 15 | `flags` | bit 0 [`HAS_TIME`], bit 1 [`HAS_OCCURRED_ON`], bit 2 [`LAST_ATTEMPT`] |
 //! | 16, 17 | `occurredOn` | of the event, in milliseconds since the Unix epoch; 0 without flag [`HAS_OCCURRED_ON`] |
 //!
 //! # Completion row
@@ -58,7 +58,9 @@ mod publish;
 #[cfg(test)]
 mod tests;
 
-pub use delivery::{COLUMNS, DeliveryBatch, HAS_OCCURRED_ON, HAS_TIME, MAX_BYTES, MAX_DELIVERIES, column};
+pub use delivery::{
+    COLUMNS, DeliveryBatch, HAS_OCCURRED_ON, HAS_TIME, LAST_ATTEMPT, MAX_BYTES, MAX_DELIVERIES, column,
+};
 pub use publish::{ENVELOPE, Frame, FrameHeaders, Frames};
 
 #[cfg(doc)]

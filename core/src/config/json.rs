@@ -5,10 +5,11 @@ use std::ffi::OsString;
 use serde_json::Value;
 
 use super::Config;
-use super::input::{Input, kind};
+use super::input::{Input, kind, shown};
 use super::nearest::unknown;
 use super::options::OPTIONS;
 use crate::error::{Error, ErrorKind, Result};
+use crate::policy::{Policy, StartFrom};
 
 impl Config {
     /// A configuration from a JSON object with the names of [`OPTIONS`], where `ssl`, `sasl`, `retry` and `kafka` are objects
@@ -44,23 +45,63 @@ impl Config {
                     config.put_all("ssl", inner)?;
                 }
                 ("sasl" | "kafka" | "retry", Value::Object(inner)) => config.put_all(key, inner)?,
-                ("sasl" | "kafka" | "retry", other) => {
-                    let message = format!("{key} must be an object, but is {}", kind(other));
-                    let error = Error::new(ErrorKind::Config, message).with("option", key);
-                    return Err(error.hint(match key.as_str() {
-                        "sasl" => "give sasl: {mechanism, username, password}",
-                        "retry" => {
-                            "give retry: {attempts, initialDelayMs, maxDelayMs, multiplier, jitter, maxElapsedMs}"
-                        }
-                        _ => "give kafka: {property: value, …}",
-                    }));
-                }
+                ("sasl" | "kafka" | "retry", other) => return Err(no_object(key, other)),
                 // Dotted names are how `set` spells them; an object nests them.
                 (key, _) if key.contains('.') => return Err(unknown(key)),
                 (key, value) => config.put(key, Input::Json(value))?,
             }
         }
         Ok(config)
+    }
+
+    /// What a subscription wants: what this configuration says, but for what `json` says otherwise.
+    ///
+    /// `json` is an object with the names of those [`OPTIONS`] that are `per_subscription`, where `retry` is an object,
+    /// and with `from`: `"earliest"`, `"latest"`, or `{"timestamp": …}` in milliseconds since the Unix epoch.
+    ///
+    /// ```
+    /// use event_bus::{Config, Ordering, StartFrom};
+    /// use serde_json::json;
+    ///
+    /// let mut config = Config::new("orders", ["localhost:9092"]);
+    /// config.policy.concurrency = 8;
+    /// let policy = config.policy_from_json(&json!({ "ordering": "key", "retry": { "attempts": 3 }, "from": "latest" }))?;
+    /// assert_eq!((policy.ordering, policy.concurrency, policy.retry.attempts), (Ordering::Key, 8, 3));
+    /// assert_eq!(policy.from, StartFrom::Latest);
+    /// # Ok::<(), event_bus::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Config` for an option that is unknown or belongs to the bus as a whole, and for a value that it does not take.
+    pub fn policy_from_json(&self, json: &Value) -> Result<Policy> {
+        let object = json.as_object().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Config,
+                format!("the options of a subscription must be an object, but are {}", kind(json)),
+            )
+            .hint("give an object, for example {ordering: 'key'}")
+        })?;
+        // The table writes into a configuration; of this copy only the policy is kept.
+        let mut config = self.clone();
+        for (key, value) in object {
+            match (key.as_str(), value) {
+                ("from", value) => config.policy.from = start_from(value)?,
+                ("retry", Value::Object(inner)) => config.put_all(key, inner)?,
+                ("retry", other) => return Err(no_object(key, other)),
+                (key, _) if key.contains('.') => return Err(unknown(key)),
+                (key, value) => match OPTIONS.iter().find(|option| option.key == key) {
+                    Some(option) if !option.per_subscription => {
+                        let message = format!("{key} is an option of the bus, not of a subscription");
+                        return Err(Error::new(ErrorKind::Config, message)
+                            .with("option", key)
+                            .hint(format!("set {key} in the configuration of the bus")));
+                    }
+                    _ => config.put(key, Input::Json(value))?,
+                },
+            }
+        }
+        config.policy.check()?;
+        Ok(config.policy)
     }
 
     fn put_all(&mut self, parent: &str, object: &serde_json::Map<String, Value>) -> Result<()> {
@@ -99,5 +140,31 @@ impl Config {
             self.set(option.key, value)?;
         }
         Ok(())
+    }
+}
+
+fn no_object(key: &str, value: &Value) -> Error {
+    let message = format!("{key} must be an object, but is {}", kind(value));
+    Error::new(ErrorKind::Config, message).with("option", key).hint(match key {
+        "sasl" => "give sasl: {mechanism, username, password}",
+        "retry" => "give retry: {attempts, initialDelayMs, maxDelayMs, multiplier, jitter, maxElapsedMs}",
+        _ => "give kafka: {property: value, …}",
+    })
+}
+
+fn start_from(value: &Value) -> Result<StartFrom> {
+    let timestamp = || match value.as_object()?.iter().collect::<Vec<_>>()[..] {
+        [(name, milliseconds)] if name == "timestamp" => milliseconds.as_i64().filter(|time| *time >= 0),
+        _ => None,
+    };
+    match value.as_str() {
+        Some("earliest") => Ok(StartFrom::Earliest),
+        Some("latest") => Ok(StartFrom::Latest),
+        _ => timestamp().map(StartFrom::Timestamp).ok_or_else(|| {
+            let message = format!("from must be earliest, latest or a timestamp, but is {}", shown(&value.to_string()));
+            Error::new(ErrorKind::Config, message)
+                .with("option", "from")
+                .hint("give 'earliest', 'latest' or {timestamp: milliseconds since the Unix epoch, not negative}")
+        }),
     }
 }

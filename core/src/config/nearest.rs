@@ -15,7 +15,7 @@ const OTHER_NAMES: &[(&str, &str)] = &[
 ];
 
 /// Objects that hold options and are none themselves.
-const PARENTS: &[&str] = &["sasl", "kafka"];
+const PARENTS: &[&str] = &["sasl", "retry", "kafka"];
 
 /// The error for a name that no option has.
 pub(super) fn unknown(key: &str) -> Error {

@@ -26,6 +26,8 @@ pub struct ConfigOption {
     pub doc: &'static str,
     /// Its value must never be shown.
     pub secret: bool,
+    /// A subscription may say otherwise.
+    pub per_subscription: bool,
     field: Field,
 }
 
@@ -93,7 +95,7 @@ const INVALID: &[&str] = &["skip", "dead-letter", "halt"];
 const CODECS: &[&str] = &["none", "gzip", "snappy", "lz4", "zstd"];
 
 const fn option(key: &'static str, kind: OptionType, field: Field, default: &'static str) -> ConfigOption {
-    ConfigOption { key, kind, unit: "", default, env: None, doc: "", secret: false, field }
+    ConfigOption { key, kind, unit: "", default, env: None, doc: "", secret: false, per_subscription: false, field }
 }
 
 const fn number(
@@ -113,6 +115,10 @@ impl ConfigOption {
 
     const fn secret(self) -> Self {
         ConfigOption { secret: true, ..self }
+    }
+
+    const fn per_subscription(self) -> Self {
+        ConfigOption { per_subscription: true, ..self }
     }
 
     const fn doc(self, doc: &'static str) -> Self {
@@ -204,10 +210,13 @@ pub const OPTIONS: &[ConfigOption] = &[
     number("stallTimeoutMs", "ms", (1000, 86_400_000), Field::Millis(|config| &mut config.stall_timeout), "60000")
         .doc("After how long without progress a partition that has records counts as stalled and is healed."),
     option("ordering", OptionType::Choice(ORDERINGS), Field::Ordering, "partition")
+        .per_subscription()
         .doc("What must not overlap: events of a partition, or only those of a key."),
     number("concurrency", "", (1, 100_000), Field::Number(|config| &mut config.policy.concurrency), "64")
+        .per_subscription()
         .doc("How many events of a type may be with their handlers at once, with ordering key."),
     number("retry.attempts", "", (1, 1_000_000), Field::Count(|config| &mut config.policy.retry.attempts), "5")
+        .per_subscription()
         .doc("Attempts in all, the first included; 1 is no retry."),
     number(
         "retry.initialDelayMs",
@@ -216,6 +225,7 @@ pub const OPTIONS: &[ConfigOption] = &[
         Field::Millis(|config| &mut config.policy.retry.initial_delay),
         "200",
     )
+    .per_subscription()
     .doc("The delay before the second attempt."),
     number(
         "retry.maxDelayMs",
@@ -224,10 +234,13 @@ pub const OPTIONS: &[ConfigOption] = &[
         Field::Millis(|config| &mut config.policy.retry.max_delay),
         "30000",
     )
+    .per_subscription()
     .doc("No delay between attempts is longer."),
     number("retry.multiplier", "", (1, 100), Field::Count(|config| &mut config.policy.retry.multiplier), "2")
+        .per_subscription()
         .doc("By what each further delay grows; 1 keeps them equal."),
     option("retry.jitter", OptionType::Choice(JITTERS), Field::Jitter, "full")
+        .per_subscription()
         .doc("Spreads delays between nothing and their length, so that many failures do not come back at once."),
     number(
         "retry.maxElapsedMs",
@@ -236,16 +249,22 @@ pub const OPTIONS: &[ConfigOption] = &[
         Field::Millis(|config| &mut config.policy.retry.max_elapsed),
         "300000",
     )
+    .per_subscription()
     .doc("No attempt starts later than this after the first failure."),
     number("handlerTimeoutMs", "ms", (0, 86_400_000), Field::HandlerTimeout, "0")
+        .per_subscription()
         .doc("How long one call of a handler may take before it counts as failed; 0 is for ever."),
     option("onExhausted", OptionType::Choice(EXHAUSTED), Field::OnExhausted, "dead-letter")
+        .per_subscription()
         .doc("What becomes of an event after its last attempt; halt stops its partition."),
     option("onInvalid", OptionType::Choice(INVALID), Field::OnInvalid, "skip")
+        .per_subscription()
         .doc("What becomes of a record that holds no event; halt stops its partition."),
     option("parkKey", OptionType::Boolean, Field::Flag(|config| &mut config.policy.park_key), "false")
+        .per_subscription()
         .doc("Whether later events of a key follow one that became a dead letter."),
     option("deadLetterTopic", OptionType::Text, Field::DeadLetterTopic, "{topic}.dead-letter")
+        .per_subscription()
         .doc("The topic of dead letters; {topic} stands for the event's topic."),
     option("kafka.<property>", OptionType::Properties, Field::Kafka, "")
         .doc("Any further property of librdkafka. One that would break a promise of the bus is refused."),

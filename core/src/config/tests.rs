@@ -136,6 +136,73 @@ fn every_option_is_read_from_json() {
 }
 
 #[test]
+fn what_a_subscription_may_say_is_what_the_policy_holds() {
+    for option in OPTIONS.iter().filter(|option| option.kind != OptionType::Properties) {
+        let mut config = valid();
+        let value = match option.kind {
+            OptionType::Integer { min, .. } => (min + 2).to_string(),
+            OptionType::Choice(all) => all[1].to_owned(),
+            OptionType::Boolean => (option.default != "true").to_string(),
+            _ => "text".to_owned(),
+        };
+        config.set(option.key, &value).unwrap();
+        assert_eq!(config.policy != valid().policy, option.per_subscription, "{}", option.key);
+    }
+}
+
+#[test]
+fn a_subscription_says_what_differs_from_the_configuration() {
+    let mut config = valid();
+    config.policy.concurrency = 8;
+    config.policy.retry.attempts = 9;
+    assert_eq!(config.policy_from_json(&json!({})).unwrap(), config.policy);
+    let all = json!({
+        "ordering": "key", "concurrency": 3, "handlerTimeoutMs": 50, "onExhausted": "halt", "onInvalid": "dead-letter",
+        "parkKey": true, "deadLetterTopic": "failures", "from": { "timestamp": 1_717_243_200_000_i64 },
+        "retry": { "initialDelayMs": 1, "maxDelayMs": 2, "multiplier": 3, "jitter": "none", "maxElapsedMs": 4 },
+    });
+    let expected = Policy {
+        ordering: Ordering::Key,
+        concurrency: 3,
+        retry: RetryPolicy {
+            attempts: 9,
+            initial_delay: Duration::from_millis(1),
+            max_delay: Duration::from_millis(2),
+            multiplier: 3,
+            jitter: Jitter::None,
+            max_elapsed: Duration::from_millis(4),
+        },
+        handler_timeout: Some(Duration::from_millis(50)),
+        on_exhausted: OnExhausted::Halt,
+        on_invalid: OnInvalid::DeadLetter,
+        park_key: true,
+        dead_letter_topic: "failures".into(),
+        from: StartFrom::Timestamp(1_717_243_200_000),
+    };
+    assert_eq!(config.policy_from_json(&all).unwrap(), expected);
+    let from = |json: Value| config.policy_from_json(&json!({ "from": json })).map(|policy| policy.from);
+    assert_eq!(from(json!("earliest")).unwrap(), StartFrom::Earliest);
+    assert_eq!(from(json!("latest")).unwrap(), StartFrom::Latest);
+    for wrong in
+        [json!("now"), json!(5), json!(null), json!({}), json!({ "timestamp": -1 }), json!({ "timestamp": "1" })]
+    {
+        assert_refused(&from(wrong).unwrap_err(), "from", "from must be earliest, latest or a timestamp");
+    }
+    for (json, option, message) in [
+        (json!({ "groupId": "x" }), "groupId", "an option of the bus, not of a subscription"),
+        (json!({ "retry": 5 }), "retry", "must be an object"),
+        (json!({ "retry": { "tries": 5 } }), "retry.tries", "there is no option"),
+        (json!({ "retry.attempts": 5 }), "retry.attempts", "there is no option"),
+        (json!({ "orderin": "key" }), "orderin", "there is no option"),
+        (json!({ "concurrency": 0 }), "concurrency", "must be an integer from 1"),
+        (json!({ "deadLetterTopic": "a b" }), "deadLetterTopic", "is no name of a topic"),
+    ] {
+        assert_refused(&config.policy_from_json(&json).unwrap_err(), option, message);
+    }
+    assert!(config.policy_from_json(&json!([])).unwrap_err().message().contains("must be an object"));
+}
+
+#[test]
 fn wrong_json_is_refused() {
     let cases = [
         (json!({"clientId": 5}), "clientId", "clientId must be a text, but is the number 5"),

@@ -11,7 +11,7 @@ pub const COLUMNS: usize = 18;
 /// How many deliveries a batch holds at most.
 pub const MAX_DELIVERIES: usize = 500;
 
-/// How many bytes of records a batch holds at most; a larger record travels alone.
+/// How many bytes of records a batch holds at most; a larger run travels alone.
 pub const MAX_BYTES: usize = 256 * 1024;
 
 /// Flag of a delivery: the record has a timestamp.
@@ -19,6 +19,9 @@ pub const HAS_TIME: i32 = 1;
 
 /// Flag of a delivery: the event's `occurredOn` could be read.
 pub const HAS_OCCURRED_ON: i32 = 2;
+
+/// Flag of a delivery: no attempt follows this one, should it fail.
+pub const LAST_ATTEMPT: i32 = 4;
 
 /// The columns of the index, see the [table](super#delivery-batch).
 #[allow(missing_docs)]
@@ -71,14 +74,21 @@ impl DeliveryBatch {
         self.bytes.len()
     }
 
-    /// A delivery may still be added: it keeps the batch within [`MAX_DELIVERIES`] and [`MAX_BYTES`], or is its first.
-    pub fn fits(&self, delivery: &Delivery) -> bool {
-        self.is_empty() || self.len() < MAX_DELIVERIES && self.bytes.len() + delivery.record().data().len() <= MAX_BYTES
+    /// A run may still be added: it keeps the batch within [`MAX_DELIVERIES`] and [`MAX_BYTES`], or is its first.
+    ///
+    /// A run is never split: whoever handles it releases the rest of it behind a failure, and must know all of it.
+    pub fn fits(&self, run: &[Delivery]) -> bool {
+        let bytes: usize = run.iter().map(|delivery| delivery.record().data().len()).sum();
+        self.is_empty() || self.len() + run.len() <= MAX_DELIVERIES && self.bytes.len() + bytes <= MAX_BYTES
     }
 
-    /// Adds a delivery that [`fits`](Self::fits). `topic_id` is the number that the bus gave for its topic.
-    pub fn push(&mut self, delivery: &Delivery, topic_id: u16) {
-        debug_assert!(self.fits(delivery), "a delivery was pushed that does not fit");
+    /// Adds a run that [`fits`](Self::fits). `topic_id` is the number that the bus gave for its topic.
+    pub fn push(&mut self, run: &[Delivery], topic_id: u16) {
+        debug_assert!(self.fits(run), "a run was pushed that does not fit");
+        run.iter().for_each(|delivery| self.push_one(delivery, topic_id));
+    }
+
+    fn push_one(&mut self, delivery: &Delivery, topic_id: u16) {
         let record = delivery.record();
         let (key_len, headers_len, value_len) = record.lens();
         let key_pos = self.bytes.len() as i32;
@@ -100,7 +110,9 @@ impl DeliveryBatch {
         row[column::VALUE_POS] = value_pos;
         row[column::VALUE_LEN] = value_len;
         row[column::ATTEMPT] = i32::try_from(delivery.attempt()).unwrap_or(i32::MAX);
-        row[column::FLAGS] = flag(record.timestamp, HAS_TIME) | flag(delivery.occurred_on(), HAS_OCCURRED_ON);
+        row[column::FLAGS] = flag(record.timestamp, HAS_TIME)
+            | flag(delivery.occurred_on(), HAS_OCCURRED_ON)
+            | if delivery.is_last_attempt() { LAST_ATTEMPT } else { 0 };
         [row[column::OCCURRED_ON_LO], row[column::OCCURRED_ON_HI]] = halves(delivery.occurred_on().unwrap_or(0) as u64);
         self.index.extend_from_slice(&row);
     }

@@ -172,7 +172,7 @@ fn delivery(vector: &Value) -> Delivery {
         ticket: Ticket(number("ticket")),
         lane: vector["lane"].as_u64().unwrap() as u32,
         attempt: vector["attempt"].as_u64().unwrap() as u32,
-        last: false,
+        last: vector["last"].as_bool().unwrap_or(false),
         occurred_on: vector["occurredOn"].as_i64(),
     }
 }
@@ -182,7 +182,7 @@ fn delivery_batches_are_the_golden_bytes() {
     let vectors = vectors();
     let mut batch = DeliveryBatch::new();
     for vector in vectors["deliveries"].as_array().unwrap() {
-        batch.push(&delivery(vector), vector["topicId"].as_u64().unwrap() as u16);
+        batch.push(&[delivery(vector)], vector["topicId"].as_u64().unwrap() as u16);
     }
     assert_eq!((batch.len(), batch.is_empty()), (3, false));
     let (bytes, index) = batch.into_parts();
@@ -198,21 +198,24 @@ fn sized(len: usize) -> Delivery {
 }
 
 #[test]
-fn batches_end_at_their_limits_and_a_larger_record_travels_alone() {
+fn batches_end_at_their_limits_and_a_larger_run_travels_alone() {
     let mut batch = DeliveryBatch::new();
-    assert!(batch.fits(&sized(10 * MAX_BYTES)));
-    batch.push(&sized(10 * MAX_BYTES), 0);
-    assert!(!batch.fits(&sized(0)) && batch.bytes() == 10 * MAX_BYTES);
+    assert!(batch.fits(&[sized(10 * MAX_BYTES)]));
+    batch.push(&[sized(10 * MAX_BYTES)], 0);
+    assert!(!batch.fits(&[sized(0)]) && batch.bytes() == 10 * MAX_BYTES);
 
     let mut batch = DeliveryBatch::new();
-    batch.push(&sized(MAX_BYTES - 10), 0);
-    assert!(batch.fits(&sized(10)) && !batch.fits(&sized(11)));
+    batch.push(&[sized(MAX_BYTES - 10)], 0);
+    assert!(batch.fits(&[sized(10)]) && !batch.fits(&[sized(11)]));
+    assert!(batch.fits(&[sized(4), sized(6)]) && !batch.fits(&[sized(5), sized(6)]), "a run goes as a whole");
 
     let mut batch = DeliveryBatch::new();
-    while batch.fits(&sized(1)) {
-        batch.push(&sized(1), 0);
+    while batch.fits(&[sized(1)]) {
+        batch.push(&[sized(1)], 0);
     }
     assert_eq!(batch.len(), MAX_DELIVERIES);
+    let long: Vec<_> = (0..=MAX_DELIVERIES).map(|_| sized(1)).collect();
+    assert!(!batch.fits(&long) && DeliveryBatch::new().fits(&long));
 }
 
 #[test]
@@ -239,7 +242,7 @@ fn completion_rows_are_the_golden_numbers() {
 #[test]
 fn debug_shows_no_content() {
     let mut batch = DeliveryBatch::new();
-    batch.push(&sized(3), 0);
+    batch.push(&[sized(3)], 0);
     let frame = Frame { key: Some(b"hunter2"), value: Some(b"hunter2"), ..envelope() };
     for text in [format!("{frame:?}"), format!("{:?}", frame.headers), format!("{batch:?}")] {
         assert!(!text.contains("hunter2") && !text.contains("xxx") && !text.contains("104"), "{text}");
