@@ -11,16 +11,16 @@ use tokio::sync::watch;
 use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Delivery, Event};
+use crate::event::{Delivery, Event, RawRecord};
 use crate::health::{ConnectionWatch, Signs};
 use crate::kafka::KafkaTransport;
 use crate::log::{Level, Log, LogRecord, Observer};
 use crate::metrics::{Metrics, Recorder};
-use crate::publish::{FramePublisher, Publisher, Receipt};
+use crate::publish::{FramePublisher, Publisher};
 use crate::runtime::{self, Worker, lock};
 use crate::shutdown::{Deadline, Phase, PhaseCell, ShutdownReport};
 use crate::subscribe::{Handler, HandlerError, Handlers, Intake, inside_handler};
-use crate::transport::{CompletionSink, Transport};
+use crate::transport::{CompletionSink, Receipt, Transport};
 
 /// How long the client may take to report what was purged at the deadline.
 const PURGE_REPORT: Duration = Duration::from_millis(250);
@@ -165,6 +165,26 @@ impl Bus {
         self.0.publisher.publish_many(events, inside_handler()).await
     }
 
+    /// Publishes a record as it is, with no envelope around it; resolves when all in-sync replicas have stored it.
+    ///
+    /// ```no_run
+    /// # async fn run(bus: &event_bus::Bus) -> event_bus::Result<()> {
+    /// use event_bus::RawRecord;
+    ///
+    /// let record = RawRecord { key: Some(b"order-42"), value: Some(b"any bytes"), ..RawRecord::new("blobs") };
+    /// let receipt = bus.publish_record(&record).await?;
+    /// println!("stored at blobs[{}]@{}", receipt.partition, receipt.offset);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Bus::publish`], and `Argument` for an illegal topic name, `UnknownTopic` for a partition that the topic
+    /// does not have.
+    pub async fn publish_record(&self, record: &RawRecord<'_>) -> Result<Receipt> {
+        self.0.publisher.publish_raw(record, inside_handler()).await
+    }
+
     /// Calls `handler` for every event of that type, from now on, one at a time per partition and at least once.
     ///
     /// Several handlers of one type each get every event. One that fails is logged and counted; the others and the
@@ -259,7 +279,7 @@ impl Inner {
         let mut lost = 0;
         if !flushed {
             lost = self.publisher.outstanding();
-            self.transport.purge();
+            self.publisher.purge();
             self.publisher.flush(Instant::now() + PURGE_REPORT);
         }
         let closed = self.close(deadline.end());

@@ -305,6 +305,61 @@ impl OutgoingRecord<'_> {
     }
 }
 
+/// A record to be published as it is, whatever it holds: the bus writes no envelope around it.
+///
+/// ```
+/// use event_bus::{HeadersBuf, RawRecord};
+///
+/// let mut headers = HeadersBuf::new();
+/// headers.push("content-type", Some(b"application/octet-stream"));
+/// let record = RawRecord {
+///     key: Some(b"order-42"),
+///     value: Some(&[0, 159, 146, 150]),
+///     headers: headers.as_headers(),
+///     ..RawRecord::new("blobs")
+/// };
+/// assert_eq!(format!("{record:?}"), "RawRecord(blobs, 46 bytes)");
+/// ```
+#[derive(Clone, Copy)]
+pub struct RawRecord<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The partition, or `None` for the partitioner's choice by key.
+    pub partition: Option<i32>,
+    /// The record's timestamp in milliseconds since the Unix epoch, or `None` for now.
+    pub timestamp: Option<i64>,
+    /// The key; `None` is Kafka's null.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> RawRecord<'a> {
+    /// A record without key, value, headers and wishes.
+    pub fn new(topic: &'a str) -> Self {
+        RawRecord { topic, partition: None, timestamp: None, key: None, value: None, headers: Headers::default() }
+    }
+
+    /// The same record for a topic that was interned.
+    pub(crate) fn outgoing<'b>(&self, topic: &'b Topic) -> OutgoingRecord<'b>
+    where
+        'a: 'b,
+    {
+        let RawRecord { partition, timestamp, key, value, headers, .. } = *self;
+        OutgoingRecord { topic, partition, timestamp, key, value, headers }
+    }
+}
+
+/// Says where it goes and how large it is; never its content, which may be confidential.
+impl fmt::Debug for RawRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len);
+        write!(f, "RawRecord({}, {} bytes)", self.topic, size + self.headers.as_packed().len())
+    }
+}
+
 /// An interned topic: transports keep their handle for it by `id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {

@@ -30,7 +30,7 @@ pub use codec::Envelope;
 pub use config::{Compression, Config, ConfigOption, OPTIONS, OptionType, Sasl, SaslMechanism, Ssl};
 pub use error::{Error, ErrorKind, PublishOutcome, Result};
 pub use event::{
-    Delivery, Event, Failure, Finished, Headers, HeadersBuf, Outcome, OutgoingRecord, Record, Ticket, Topic,
+    Delivery, Event, Failure, Finished, Headers, HeadersBuf, Outcome, OutgoingRecord, RawRecord, Record, Ticket, Topic,
     TopicPartition,
 };
 pub use kafka::KafkaTransport;
@@ -42,13 +42,13 @@ pub use policy::{
     DeadLetterReason, Halted, Jitter, OnExhausted, OnInvalid, Ordering, Policy, RetryPolicy, StartFrom,
     TopicSubscription,
 };
-pub use publish::{FramePublisher, Receipt};
+pub use publish::FramePublisher;
 pub use runtime::spawn;
 pub use shutdown::{Phase, ShutdownReport};
 pub use subscribe::{HandlerError, Intake};
 pub use transport::{
-    Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, GroupOffsets, RecordSink,
-    Token, Transport,
+    Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, GroupOffsets, Published,
+    Receipt, RecordPublisher, RecordSink, Token, Transport,
 };
 
 /// The Rust of the README, which runs as documentation tests do.

@@ -115,6 +115,37 @@ impl MemoryTransport {
         Ok(known)
     }
 
+    /// Puts a record into the queue.
+    fn take(&self, record: &OutgoingRecord<'_>, token: Token, limit: usize) -> Result<Enqueued> {
+        let refused =
+            |kind, why| Error::new(kind, why).with("topic", &record.topic.name).outcome(PublishOutcome::NotSent);
+        if record.size() > limit {
+            return Err(refused(ErrorKind::TooLarge, "the record is larger than the client accepts")
+                .with("bytes", record.size())
+                .with("limit", limit)
+                .hint("publish less, or raise the largest message size here and at the brokers"));
+        }
+        let topic = self.known_topic(record)?;
+        let partition = self.partition(record, &topic)?;
+        if self.cluster.take_full_queue() {
+            return Ok(Enqueued::QueueFull);
+        }
+        let queues = self.outbox.lock();
+        if queues.closed {
+            return Err(refused(ErrorKind::Closed, "the client is closed"));
+        }
+        let record_size = record.size();
+        if !queues.has_room(record_size, self.settings.queue_records, self.settings.queue_bytes) {
+            return Ok(Enqueued::QueueFull);
+        }
+        let source = TopicPartition { topic: topic.name, partition };
+        let timestamp = Some(record.timestamp.unwrap_or_else(now_ms));
+        // The offset is the broker's to give.
+        let record = Record::new(source, -1, timestamp, record.key, record.headers, record.value);
+        self.outbox.send(queues, Pending::new(record, token));
+        Ok(Enqueued::Yes)
+    }
+
     fn partition(&self, record: &OutgoingRecord<'_>, topic: &KnownTopic) -> Result<i32> {
         match (record.partition, record.key) {
             (Some(partition), _) if (0..topic.partitions as i32).contains(&partition) => Ok(partition),
@@ -171,33 +202,11 @@ impl Transport for MemoryTransport {
     }
 
     fn send(&self, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued> {
-        let refused =
-            |kind, why| Error::new(kind, why).with("topic", &record.topic.name).outcome(PublishOutcome::NotSent);
-        if record.size() > self.settings.message_max_bytes {
-            return Err(refused(ErrorKind::TooLarge, "the record is larger than the client accepts")
-                .with("bytes", record.size())
-                .with("limit", self.settings.message_max_bytes)
-                .hint("publish less, or raise the largest message size here and at the brokers"));
-        }
-        let topic = self.known_topic(record)?;
-        let partition = self.partition(record, &topic)?;
-        if self.cluster.take_full_queue() {
-            return Ok(Enqueued::QueueFull);
-        }
-        let queues = self.outbox.lock();
-        if queues.closed {
-            return Err(refused(ErrorKind::Closed, "the client is closed"));
-        }
-        let record_size = record.size();
-        if !queues.has_room(record_size, self.settings.queue_records, self.settings.queue_bytes) {
-            return Ok(Enqueued::QueueFull);
-        }
-        let source = TopicPartition { topic: topic.name, partition };
-        let timestamp = Some(record.timestamp.unwrap_or_else(now_ms));
-        // The offset is the broker's to give.
-        let record = Record::new(source, -1, timestamp, record.key, record.headers, record.value);
-        self.outbox.send(queues, Pending::new(record, token));
-        Ok(Enqueued::Yes)
+        self.take(record, token, self.settings.message_max_bytes)
+    }
+
+    fn send_on(&self, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued> {
+        self.take(record, token, self.settings.message_max_bytes + self.settings.message_max_bytes / 2)
     }
 
     fn poll(&self, wait: Duration, sink: &dyn CompletionSink) {

@@ -2,6 +2,9 @@
 
 mod feeder;
 mod futures;
+mod records;
+#[cfg(all(test, feature = "embedded"))]
+mod tests;
 mod topics;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,19 +16,23 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
-use crate::event::{Event, HeadersBuf, OutgoingRecord, Topic};
+use crate::event::{Event, HeadersBuf, OutgoingRecord, RawRecord, Topic};
 use crate::log::{Level, Log, LogRecord};
 use crate::metrics::Recorder;
 use crate::publish::futures::{Futures, Pending};
+use crate::publish::records::{Callbacks, Line};
 use crate::publish::topics::Topics;
 use crate::runtime::{self, Wake, lock};
 use crate::shutdown::{Phase, PhaseCell};
-use crate::transport::{Completion, CompletionSink, Enqueued, Token, Transport};
+use crate::transport::{Completion, CompletionSink, Enqueued, Receipt, Token, Transport};
 
 pub use feeder::FramePublisher;
 
-/// The sink of Rust callers; language faces register theirs behind it.
+/// The sink of Rust callers.
 const FUTURES_SINK: u8 = 0;
+
+/// The sink of records that are handed on; language faces register theirs behind it.
+const RECORDS_SINK: u8 = 1;
 
 /// One client serves a bus for its whole life.
 const GENERATION: u32 = 0;
@@ -40,20 +47,13 @@ struct Room {
     _bytes: OwnedSemaphorePermit,
 }
 
-/// Where a published record was stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// The partition, from 0.
-    pub partition: i32,
-    /// The offset in the partition, or −1 where the broker did not tell.
-    pub offset: i64,
-}
-
 /// The publishing half of a bus.
 pub(crate) struct Publisher {
     transport: Arc<dyn Transport>,
     pub(crate) topics: Topics,
     futures: Arc<Futures>,
+    callbacks: Arc<Callbacks>,
+    line: Mutex<Line>,
     sinks: RwLock<Vec<Arc<dyn CompletionSink>>>,
     phase: Arc<PhaseCell>,
     recorder: Arc<Recorder>,
@@ -81,12 +81,16 @@ impl Publisher {
         log: Log,
     ) -> Arc<Self> {
         let futures = Arc::new(Futures::default());
+        let callbacks = Arc::new(Callbacks::default());
         let byte_budget = config.publish_max_in_flight_bytes.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         Arc::new(Publisher {
             transport,
             topics: Topics::default(),
-            sinks: RwLock::new(vec![futures.clone()]),
+            // In the order of their numbers.
+            sinks: RwLock::new(vec![futures.clone(), callbacks.clone()]),
             futures,
+            callbacks,
+            line: Mutex::default(),
             phase,
             recorder,
             log,
@@ -140,17 +144,30 @@ impl Publisher {
             value: Some(&value),
             headers: headers.as_headers(),
         };
+        self.send(&record, deadline).await
+    }
+
+    /// Publishes a record as it is; resolves when it is stored.
+    pub(crate) async fn publish_raw(&self, record: &RawRecord<'_>, inside_handler: bool) -> Result<Receipt> {
+        let deadline = Instant::now() + self.timeout;
+        self.phase.check_publish(inside_handler).map_err(|error| self.refused(error))?;
+        let topic = self.topics.intern(record.topic).map_err(|error| self.refused(error))?;
+        self.send(&record.outgoing(&topic), deadline).await?.receipt().await
+    }
+
+    /// Hands a record to the client as soon as there is room for it.
+    async fn send(&self, record: &OutgoingRecord<'_>, deadline: Instant) -> Result<Pending> {
         let Some(room) = self.reserve(record.size(), deadline).await else {
-            return Err(self.refused(self.no_room(&topic)));
+            return Err(self.refused(self.no_room(record.topic)));
         };
         let pending = self.futures.insert(room);
         let token = Token::new(GENERATION, FUTURES_SINK, pending.slot());
         self.accepted(1);
         loop {
-            match self.transport.send(&record, token) {
+            match self.transport.send(record, token) {
                 Ok(Enqueued::Yes) => break,
                 Ok(Enqueued::QueueFull) if Instant::now() < deadline => self.some_room().await,
-                Ok(Enqueued::QueueFull) => break self.fail(token, self.no_room(&topic)),
+                Ok(Enqueued::QueueFull) => break self.fail(token, self.no_room(record.topic)),
                 Err(error) => break self.fail(token, error),
             }
         }
@@ -263,10 +280,18 @@ impl Publisher {
     pub(crate) fn serve(&self, mut tick: impl FnMut(Instant)) {
         while self.phase.get() < Phase::Closed {
             self.transport.poll(Duration::from_millis(100), self);
+            self.serve_line();
             let now = Instant::now();
             self.recorder.sample(now);
             tick(now);
         }
+        self.give_up_line();
+    }
+
+    /// Gives up what is in line, queued or in flight: each is completed as failed, `not_sent` or `unknown`.
+    pub(crate) fn purge(&self) {
+        self.give_up_line();
+        self.transport.purge();
     }
 
     fn log_failures(&self, completions: &[Completion]) {
@@ -298,13 +323,15 @@ impl CompletionSink for Publisher {
         if failures > 0 {
             self.log_failures(completions);
         }
-        let sinks = self.sinks.read().unwrap_or_else(PoisonError::into_inner);
         for group in completions.chunk_by(|a, b| a.token.sink() == b.token.sink()) {
-            if let Some(sink) = sinks.get(usize::from(group[0].token.sink())) {
+            let sinks = self.sinks.read().unwrap_or_else(PoisonError::into_inner);
+            let sink = sinks.get(usize::from(group[0].token.sink())).cloned();
+            // A sink may publish, and what is refused at once comes back here.
+            drop(sinks);
+            if let Some(sink) = sink {
                 sink.complete(group);
             }
         }
-        drop(sinks);
         self.room.notify_waiters();
         self.feeder_room.raise();
         self.ended(count);

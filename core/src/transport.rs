@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::event::{Delivery, OutgoingRecord, Record, TopicPartition};
+use crate::event::{Delivery, OutgoingRecord, RawRecord, Record, TopicPartition};
 
 /// An outstanding publish: generation (24 bits), sink (8), slot (32).
 ///
@@ -53,6 +53,28 @@ pub struct Completion {
 pub trait CompletionSink: Send + Sync {
     /// Runs on: delivery thread. Called once per batch of delivery reports; must not block.
     fn complete(&self, completions: &[Completion]);
+}
+
+/// Where a published record was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The partition, from 0.
+    pub partition: i32,
+    /// The offset in the partition, or −1 where the broker did not tell.
+    pub offset: i64,
+}
+
+/// Learns how a publish ended.
+pub type Published = Box<dyn FnOnce(Result<Receipt>) + Send>;
+
+/// Publishes records as they are: what one half of the bus does for others.
+pub trait RecordPublisher: Send + Sync {
+    /// Runs on: any. Hands a record on and returns at once. The record may be one and a half times as large as
+    /// others, because whoever hands on a record adds headers to it.
+    ///
+    /// `done` is called once, on the delivery thread or, for what is refused at once, before this returns; it must
+    /// not block. It is dropped without a call when the bus ends before the publish does.
+    fn publish_record(&self, record: &RawRecord<'_>, done: Published);
 }
 
 /// Takes records for their handlers.
@@ -105,6 +127,13 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// With the record certainly not sent: `TooLarge`, `Argument`, `UnknownTopic`, `Closed`, `Fenced`, ….
     fn send(&self, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued>;
+
+    /// As [`Transport::send`], for a record that was read before and has got further headers: it may be one and a
+    /// half times as large.
+    ///
+    /// # Errors
+    /// As [`Transport::send`].
+    fn send_on(&self, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued>;
 
     /// Runs on: delivery thread. Serves delivery reports, statistics, logs and errors of the client; waits up to
     /// `wait` for the first and returns after it, completions handed to `sink` batch by batch.

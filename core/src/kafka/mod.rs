@@ -68,7 +68,11 @@ impl Transport for KafkaTransport {
     }
 
     fn send(&self, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued> {
-        producer::send(self, record, token)
+        producer::send(self, record, token, self.config.message_max_bytes)
+    }
+
+    fn send_on(&self, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued> {
+        producer::send(self, record, token, producer::sent_on_max_bytes(&self.config))
     }
 
     fn poll(&self, wait: Duration, sink: &dyn CompletionSink) {
@@ -201,6 +205,9 @@ fn producer_properties(config: &Config) -> Vec<(String, String)> {
     set.set("partitioner", "murmur2_random");
     // Any linger costs a lone publish most of its latency, and batches form by themselves under load.
     set.set("linger.ms", 0);
+    set.set("message.max.bytes", producer::sent_on_max_bytes(config));
+    // The limit of batches, as brokers count them, stays where it was; a record that is larger travels alone.
+    set.set("batch.size", config.message_max_bytes.min(1_000_000));
     set.set("message.timeout.ms", config.publish_timeout.as_millis().clamp(1, i32::MAX as u128));
     let propagation = (config.publish_timeout / 2).min(Duration::from_secs(5));
     set.set_ms("topic.metadata.propagation.max.ms", propagation);

@@ -6,15 +6,27 @@ use rdkafka::types::RDKafkaRespErr as Code;
 
 use super::ffi::{Client, Failure, Kind, Message};
 use super::{KafkaTransport, errors};
+use crate::config::Config;
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
 use crate::event::OutgoingRecord;
 use crate::transport::{Completion, CompletionSink, Enqueued, Token};
 
-/// Runs on: any.
-pub(super) fn send(transport: &KafkaTransport, record: &OutgoingRecord<'_>, token: Token) -> Result<Enqueued> {
+/// Runs on: any. Key and value may have `limit` bytes; the client's own limit is that of [`sent_on_max_bytes`].
+pub(super) fn send(
+    transport: &KafkaTransport,
+    record: &OutgoingRecord<'_>,
+    token: Token,
+    limit: usize,
+) -> Result<Enqueued> {
     let not_sent = |error: Error| error.with("topic", &record.topic.name).outcome(PublishOutcome::NotSent);
-    let sent = transport
-        .with_client(|client| client.produce(record, token.0).map_err(|failure| (client.fatal_error(), failure)));
+    let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    let sent = transport.with_client(|client| {
+        if len(record.key) + len(record.value) > limit {
+            let code = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
+            return Err((None, Failure { code, text: String::new() }));
+        }
+        client.produce(record, token.0).map_err(|failure| (client.fatal_error(), failure))
+    });
     match sent.map_err(not_sent)? {
         Ok(()) => Ok(Enqueued::Yes),
         Err((_, failure)) if failure.code == Code::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32 => Ok(Enqueued::QueueFull),
@@ -22,12 +34,18 @@ pub(super) fn send(transport: &KafkaTransport, record: &OutgoingRecord<'_>, toke
         Err((None, failure)) => {
             let error = errors::publish(&record.topic.name, &failure, PublishOutcome::NotSent);
             Err(if error.kind() == ErrorKind::TooLarge {
-                error.with("bytes", record.size()).with("messageMaxBytes", transport.config.message_max_bytes)
+                error.with("bytes", record.size()).with("messageMaxBytes", limit)
             } else {
                 error
             })
         }
     }
+}
+
+/// How large a record may be that was read before and has got further headers.
+pub(super) fn sent_on_max_bytes(config: &Config) -> usize {
+    // Beyond this number librdkafka refuses the setting.
+    (config.message_max_bytes + config.message_max_bytes / 2).min(1_000_000_000)
 }
 
 /// The error that ended a client: fatal whatever its number usually means.

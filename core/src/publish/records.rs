@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use super::{GENERATION, Publisher, RECORDS_SINK};
-use crate::error::{PublishOutcome, Result};
+use crate::error::PublishOutcome;
 use crate::event::{OutgoingRecord, RawRecord, Record, Topic, TopicPartition};
 use crate::runtime::lock;
 use crate::shutdown::{Phase, closed};
@@ -142,24 +142,23 @@ impl Publisher {
             self.fail(first.token, closed().outcome(PublishOutcome::NotSent));
         }
     }
+}
 
-    /// What became of the record if it was refused at once.
-    fn hand_on(&self, record: &RawRecord<'_>, done: Published) -> Result<(), (Published, crate::error::Error)> {
-        if self.phase.get() >= Phase::Flushing {
-            return Err((done, closed().outcome(PublishOutcome::NotSent)));
-        }
-        let topic = match self.topics.intern(record.topic) {
+impl RecordPublisher for Publisher {
+    fn publish_record(&self, record: &RawRecord<'_>, done: Published) {
+        let open = if self.phase.get() < Phase::Flushing { Ok(()) } else { Err(closed()) };
+        let topic = match open.and_then(|()| self.topics.intern(record.topic)) {
             Ok(topic) => topic,
-            Err(error) => return Err((done, error)),
+            Err(error) => return done(Err(self.refused(error.outcome(PublishOutcome::NotSent)))),
         };
         let outgoing = record.outgoing(&topic);
         let token = Token::new(GENERATION, RECORDS_SINK, self.callbacks.insert(done));
         self.accepted(1);
         // Held while the client is asked, so that nobody overtakes the line.
         let mut line = lock(&self.line);
-        let refused =
-            if line.waiting.is_empty() { self.transport.send_on(&outgoing, token) } else { Ok(Enqueued::QueueFull) };
-        let refused = match refused {
+        let may_go = line.waiting.is_empty();
+        let sent = if may_go { self.transport.send_on(&outgoing, token) } else { Ok(Enqueued::QueueFull) };
+        let refused = match sent {
             Ok(Enqueued::Yes) => None,
             Ok(Enqueued::QueueFull) if line.push(&outgoing, token, Instant::now() + self.timeout) => None,
             Ok(Enqueued::QueueFull) => Some(self.no_room(&topic)),
@@ -168,15 +167,6 @@ impl Publisher {
         drop(line);
         if let Some(error) = refused {
             self.fail(token, error);
-        }
-        Ok(())
-    }
-}
-
-impl RecordPublisher for Publisher {
-    fn publish_record(&self, record: &RawRecord<'_>, done: Published) {
-        if let Err((done, error)) = self.hand_on(record, done) {
-            done(Err(self.refused(error)));
         }
     }
 }
