@@ -7,6 +7,7 @@
 //!
 //! What is read is more than that, because topics hold what other programs wrote; see [`Envelope`].
 
+pub(crate) mod provenance;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -222,8 +222,14 @@ impl<'a> Headers<'a> {
 
     /// All headers in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
+        self.entries().map(|(name, value, _)| (name, value))
+    }
+
+    /// Name, value and packed bytes of each header.
+    fn entries(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>, &'a [u8])> + use<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
+            let whole = rest;
             let (name, after) = split_len(rest.get(2..)?, u16::from_le_bytes(rest[..2].try_into().ok()?) as usize)?;
             let len = i32::from_le_bytes(after.get(..4)?.try_into().ok()?);
             let (value, after) = match usize::try_from(len) {
@@ -231,8 +237,22 @@ impl<'a> Headers<'a> {
                 Err(_) => (None, &after[4..]),
             };
             rest = after;
-            Some((std::str::from_utf8(name).unwrap_or("\u{fffd}"), value))
+            let packed = &whole[..whole.len() - after.len()];
+            Some((std::str::from_utf8(name).unwrap_or("\u{fffd}"), value, packed))
         })
+    }
+
+    /// The headers in front of the last one of that name, and those from it on.
+    pub(crate) fn split_at_last(&self, name: &str) -> Option<(Headers<'a>, Headers<'a>)> {
+        let mut at = 0;
+        let mut found = None;
+        for (key, _, packed) in self.entries() {
+            if key == name {
+                found = Some(at);
+            }
+            at += packed.len();
+        }
+        found.map(|at| (Headers(&self.0[..at]), Headers(&self.0[at..])))
     }
 }
 
@@ -267,6 +287,13 @@ impl HeadersBuf {
                 self.0.extend_from_slice(value);
             }
             None => self.0.extend_from_slice(&(-1i32).to_le_bytes()),
+        }
+    }
+
+    /// Adds those of other headers whose name is wanted, byte for byte.
+    pub(crate) fn extend(&mut self, headers: Headers<'_>, wanted: impl Fn(&str) -> bool) {
+        for (_, _, packed) in headers.entries().filter(|(name, ..)| wanted(name)) {
+            self.0.extend_from_slice(packed);
         }
     }
 

@@ -27,6 +27,7 @@ mod transport;
 
 pub use bus::{Bus, Subscription};
 pub use codec::Envelope;
+pub use codec::provenance::DEAD_LETTER_HEADERS;
 pub use config::{Compression, Config, ConfigOption, OPTIONS, OptionType, Sasl, SaslMechanism, Ssl};
 pub use error::{Error, ErrorKind, PublishOutcome, Result};
 pub use event::{

@@ -240,6 +240,18 @@ impl Transport for MemoryTransport {
         })
     }
 
+    fn ensure_topic_like(&self, topic: &Arc<str>, like: &Arc<str>, deadline: Instant) -> Result<u32> {
+        self.cluster.wait_reachable(deadline, &|| false).map_err(|error| error.with("topic", topic))?;
+        let create = self.settings.auto_create_topics;
+        self.cluster.change(|state, bells| match state.partitions(topic, false, bells) {
+            Err(error) if create && error.kind() == ErrorKind::UnknownTopic => {
+                let count = state.partitions(like, false, bells)?;
+                state.create_topic(topic, count, bells).map(|()| count)
+            }
+            found => found,
+        })
+    }
+
     fn connectivity(&self) -> Connectivity {
         connectivity(&self.cluster)
     }

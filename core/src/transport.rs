@@ -151,6 +151,15 @@ pub trait Transport: Send + Sync {
     /// One result per topic, in order: `UnknownTopic`, `Rejected`, `Auth`, `Timeout`, ….
     fn ensure_topics(&self, topics: &[Arc<str>], deadline: Instant) -> Vec<Result<()>>;
 
+    /// Makes sure of a topic that takes in records of another one; the number of its partitions. Blocks.
+    ///
+    /// A missing one is created, where that is wanted and allowed, with as many partitions as the other topic, for
+    /// ever, and for records that have grown as [`Transport::send_on`] allows.
+    ///
+    /// # Errors
+    /// As [`Transport::ensure_topics`].
+    fn ensure_topic_like(&self, topic: &Arc<str>, like: &Arc<str>, deadline: Instant) -> Result<u32>;
+
     /// What the client knows about its connections. Cheap; any thread.
     fn connectivity(&self) -> Connectivity;
 

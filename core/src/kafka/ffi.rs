@@ -11,6 +11,7 @@ mod event;
 #[cfg(feature = "embedded")]
 mod mock;
 mod partitions;
+mod topics;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +25,7 @@ pub(crate) use self::event::{Event, Kind, Message, Queue};
 #[cfg(feature = "embedded")]
 pub(crate) use self::mock::MockCluster;
 pub(crate) use self::partitions::Partitions;
+pub(crate) use self::topics::NewTopic;
 use crate::event::{OutgoingRecord, TopicPartition};
 
 /// Stands for "whichever partition the partitioner picks"; a macro in C.
@@ -394,25 +396,6 @@ impl Client {
             rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout, reason.as_mut_ptr(), reason.len());
             options
         }
-    }
-
-    /// Starts the creation of a topic with the broker's defaults; the answer comes to `answers`.
-    pub(crate) fn create_topic(&self, name: &str, timeout: Duration, answers: &Queue) -> Result<(), Failure> {
-        let name = c_string(name)?;
-        let mut reason = [0; 256];
-        // SAFETY: everything passed is live for the call; librdkafka copies the description of the topic.
-        unsafe {
-            let topic = rd::rd_kafka_NewTopic_new(name.as_ptr(), -1, -1, reason.as_mut_ptr(), reason.len());
-            if topic.is_null() {
-                let code = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__INVALID_ARG as i32;
-                return Err(Failure { code, text: text(reason.as_ptr()).to_owned() });
-            }
-            let options = self.admin_options(rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_CREATETOPICS, timeout);
-            rd::rd_kafka_CreateTopics(self.raw(), [topic].as_mut_ptr(), 1, options, answers.0.as_ptr());
-            rd::rd_kafka_AdminOptions_destroy(options);
-            rd::rd_kafka_NewTopic_destroy(topic);
-        }
-        Ok(())
     }
 
     /// Replaces the subscription; an empty one leaves the group.

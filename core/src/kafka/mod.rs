@@ -93,6 +93,10 @@ impl Transport for KafkaTransport {
         topics.iter().map(|topic| topics::ensure(self, topic, deadline)).collect()
     }
 
+    fn ensure_topic_like(&self, topic: &Arc<str>, like: &Arc<str>, deadline: Instant) -> Result<u32> {
+        topics::ensure_like(self, topic, like, deadline)
+    }
+
     fn connectivity(&self) -> Connectivity {
         self.context.connectivity()
     }

@@ -7,7 +7,7 @@ use super::cluster::Cluster;
 use super::group::Group;
 use super::{SCHEME, bare};
 use crate::error::{Error, Result};
-use crate::event::TopicPartition;
+use crate::event::{Record, TopicPartition};
 
 /// A broker in the process's memory. It lives while a handle, a bus or a consumer of it does.
 ///
@@ -57,6 +57,14 @@ impl MemoryBroker {
     /// The offset that the next record gets; `None` where there is no such partition.
     pub fn end_offset(&self, source: &TopicPartition) -> Option<i64> {
         self.cluster.read(|state| Some(state.partition(&source.topic, source.partition)?.end()))
+    }
+
+    /// What a partition keeps, the oldest first; nothing where there is no such partition.
+    pub fn records(&self, source: &TopicPartition) -> Vec<Record> {
+        self.cluster.read(|state| {
+            let Some(partition) = state.partition(&source.topic, source.partition) else { return Vec::new() };
+            partition.read(partition.start(), usize::MAX).map(|record| Record::clone(record)).collect()
+        })
     }
 
     /// The offset that a group committed.

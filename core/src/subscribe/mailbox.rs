@@ -23,6 +23,7 @@ pub(super) enum Command {
 pub(super) struct Mail {
     pub(super) finished: Vec<(Ticket, Outcome)>,
     pub(super) committed: Vec<(u64, Result<()>)>,
+    pub(super) dead_lettered: Vec<(Ticket, Result<()>)>,
     pub(super) commands: Vec<Command>,
     pub(super) panics: Vec<Error>,
 }
@@ -49,6 +50,15 @@ impl Mailbox {
 
     pub(super) fn committed(&self, id: u64, result: Result<()>) {
         lock(&self.mail).committed.push((id, result));
+        self.deliver();
+    }
+
+    pub(super) fn dead_lettered(&self, ticket: Ticket, result: Result<()>) {
+        let mut mail = lock(&self.mail);
+        if !self.closed.load(Ordering::Relaxed) {
+            mail.dead_lettered.push((ticket, result));
+        }
+        drop(mail);
         self.deliver();
     }
 

@@ -54,6 +54,8 @@ pub(crate) enum Kind<'e> {
     Revoked(Vec<TopicPartition>),
     Committed(Result<(), Failure>),
     TopicsCreated(Result<(), Failure>),
+    /// How many partitions the topic has.
+    TopicDescribed(Result<usize, Failure>),
     /// Offsets behind the newest records.
     Ends(Vec<(TopicPartition, i64)>),
     Statistics(&'e str),
@@ -88,6 +90,7 @@ impl Event<'_> {
                     Kind::Committed(result)
                 }
                 rd::RD_KAFKA_EVENT_CREATETOPICS_RESULT => Kind::TopicsCreated(self.topics_created()),
+                rd::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => Kind::TopicDescribed(self.described()),
                 rd::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => Kind::Ends(self.ends()),
                 rd::RD_KAFKA_EVENT_LOG => {
                     let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
@@ -99,12 +102,12 @@ impl Event<'_> {
         }
     }
 
-    fn code(&self) -> i32 {
+    pub(super) fn code(&self) -> i32 {
         // SAFETY: the event is live.
         unsafe { number_of(rd::rd_kafka_event_error, self.0.as_ptr()) }
     }
 
-    fn failure(&self) -> Failure {
+    pub(super) fn failure(&self) -> Failure {
         // SAFETY: the event is live, and the text is copied.
         let text = unsafe { text(rd::rd_kafka_event_error_string(self.0.as_ptr())) }.to_owned();
         Failure { code: self.code(), text }
