@@ -1,4 +1,5 @@
 import { types } from 'node:util';
+import type { HandlerContext } from './context';
 import { ArgumentError } from './error';
 
 /** What every payload carries. */
@@ -32,8 +33,22 @@ export interface IEventHandler<T extends BaseEventPayload = BaseEventPayload> {
   /**
    * Called on the JavaScript thread of the bus. The event is finished when the promise resolves; a
    * rejection is a failed attempt.
+   *
+   * @param context - where the event comes from, which attempt this is, when to give up. A bus over Kafka always
+   * gives it to functions that take it, see {@link KafkaEventHandler}
    */
-  handle(event: IDomainEvent<T>): Promise<void>;
+  handle(event: IDomainEvent<T>, context?: HandlerContext): Promise<void>;
+}
+
+/** A handler as a bus over Kafka calls it. Every {@link IEventHandler} is one. */
+export interface KafkaEventHandler<T extends BaseEventPayload = BaseEventPayload> {
+  /**
+   * As {@link IEventHandler.handle}.
+   *
+   * @param context - where the event comes from, which attempt this is, when to give up. Only functions that declare
+   * exactly one parameter go without it
+   */
+  handle(event: IDomainEvent<T>, context: HandlerContext): Promise<void>;
 }
 
 /** Publishes events and hands them to subscribed handlers. */
@@ -49,6 +64,12 @@ export interface IEventBus<T extends BaseEventPayload = BaseEventPayload> {
 const TOPIC_NAME = /^[A-Za-z0-9._-]{1,249}$/;
 // With the u flag a pair is one character, so only a surrogate without its partner matches.
 const LONE_SURROGATE = /\p{Surrogate}/u;
+const { isWellFormed } = String.prototype as { isWellFormed?: (this: string) => boolean };
+/** Node 20 and later have a method that looks at a flag of the string before it looks at characters. */
+const hasLoneSurrogate: (text: string) => boolean =
+  isWellFormed === undefined
+    ? (text) => LONE_SURROGATE.test(text)
+    : (text) => !isWellFormed.call(text);
 
 /**
  * Whether Kafka accepts it as a topic name: 1 to 249 of `A-Z a-z 0-9 . _ -`, but not `.` or `..`.
@@ -56,8 +77,14 @@ const LONE_SURROGATE = /\p{Surrogate}/u;
  * @internal
  */
 export function isTopicName(name: string): boolean {
-  return TOPIC_NAME.test(name) && name !== '.' && name !== '..';
+  if (name === lastTopicName) return true;
+  if (!TOPIC_NAME.test(name) || name === '.' || name === '..') return false;
+  lastTopicName = name;
+  return true;
 }
+
+/** Most events have the type of the one before. */
+let lastTopicName = '';
 
 /**
  * Whether an object was written as a literal (or parsed, or cloned), rather than made by a class.
@@ -139,7 +166,7 @@ function requireText(event: IDomainEvent, field: Field, value: unknown, hint: st
   if (typeof value !== 'string' || value === '') {
     throw invalidField(event, field, 'a non-empty string', value, hint);
   }
-  if (LONE_SURROGATE.test(value)) {
+  if (hasLoneSurrogate(value)) {
     const reason =
       'UTF-8 has no form for a surrogate without its partner; do not cut strings inside a character';
     throw invalidField(event, field, 'well-formed text', value, reason);

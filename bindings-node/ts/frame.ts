@@ -68,16 +68,16 @@ export class Frames {
     const start = this.length;
     const { bytes } = this;
     let at = start + HEADER_BYTES;
-    // One write for the short texts: a call costs more than their bytes. If it took a byte per code unit, all of
+    // One write for all: a call costs more than the bytes of a short text. If it took a byte per code unit, all of
     // them are ASCII and their lengths are those of the strings.
     const prefix = key + eventId + version + timestamp;
-    const prefixBytes = bytes.write(prefix, at);
-    const ascii = prefixBytes === prefix.length;
+    const total = bytes.write(prefix + value, at);
+    const ascii = total === prefix.length + value.length;
     const keyBytes = ascii ? key.length : Buffer.byteLength(key);
     const eventIdBytes = ascii ? eventId.length : Buffer.byteLength(eventId);
-    at += prefixBytes;
-    const valueBytes = bytes.write(value, at);
-    at += valueBytes;
+    const prefixBytes = ascii ? prefix.length : Buffer.byteLength(prefix);
+    const valueBytes = total - prefixBytes;
+    at += total;
     const length = (at - start + 7) & ~7;
     const words = this.#words;
     const word = start >> 2;

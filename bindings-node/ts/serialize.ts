@@ -65,6 +65,8 @@ function isoOf(date: Date): string | null {
 
 type Members = Record<string, unknown>;
 
+const FIELDS = ['eventId', 'eventType', 'occurredOn', 'aggregateId', 'version', 'payload'] as const;
+
 function replaceDates(copy: Members, from: Members): void {
   for (const name in from) {
     const member = from[name];
@@ -94,11 +96,42 @@ function payloadToWrite(payload: unknown): unknown {
   return copy;
 }
 
+const SAFE_TEXT = /^[ !#-[\]-~]*$/;
+
+/** `JSON.stringify(text)`; ids need no escapes, and looking for some is quicker than asking. */
+const quote = (text: string): string => (SAFE_TEXT.test(text) ? `"${text}"` : JSON.stringify(text));
+
+function hasFieldsInOrder(event: IDomainEvent): boolean {
+  let count = 0;
+  for (const name in event) {
+    if (name !== FIELDS[count]) return false;
+    count += 1;
+  }
+  return count === FIELDS.length;
+}
+
+/**
+ * `JSON.stringify` of an event with its six fields in their order, put together from its parts, which is quicker
+ * than a copy; undefined where that is not certain to give the same bytes.
+ */
+function assemble(event: IDomainEvent): string | undefined {
+  if (!hasFieldsInOrder(event) || !isOrdinaryDate(event.occurredOn)) return undefined;
+  const { eventId, eventType, occurredOn, aggregateId, version, payload } = event;
+  // Its toJSON is told the name of the member, which nobody tells it here.
+  if (typeof (payload as { toJSON?: unknown } | null | undefined)?.toJSON === 'function')
+    return undefined;
+  const content: string | undefined = JSON.stringify(payloadToWrite(payload));
+  if (content === undefined) return undefined;
+  return `{"eventId":${quote(eventId)},"eventType":${quote(eventType)},"occurredOn":"${isoOf(occurredOn)}","aggregateId":${quote(aggregateId)},"version":${version},"payload":${content}}`;
+}
+
 function stringify(event: IDomainEvent): string {
   // JSON.stringify calls toJSON with the event itself, so it must not get a copy.
   if (typeof (event as { toJSON?: unknown }).toJSON === 'function') return JSON.stringify(event);
   let copy: Members;
   if (isPlainObject(event)) {
+    const text = assemble(event);
+    if (text !== undefined) return text;
     copy = { ...event };
   } else {
     // A class keeps its fields behind getters and carries services: only the event is written.
@@ -175,8 +208,6 @@ function isInstanceShape(value: Members): value is Members & InstanceShape {
   // A plain event may well have a field of that name beside its own fields.
   return FIELDS.some((field) => value[field] === undefined);
 }
-
-const FIELDS = ['eventId', 'eventType', 'occurredOn', 'aggregateId', 'version', 'payload'] as const;
 
 function fromInstanceShape({ _props, cryptoService, ...own }: Members & InstanceShape): Members {
   const event: Members = {};

@@ -211,13 +211,18 @@ impl<'a> Frames<'a> {
     pub fn new(batch: &'a [u8]) -> Self {
         Frames { batch, at: 0 }
     }
+
+    /// The bytes of the frames that were not read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        &self.batch[self.at..]
+    }
 }
 
 impl<'a> Iterator for Frames<'a> {
     type Item = Result<Frame<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = &self.batch[self.at..];
+        let rest = self.rest();
         if rest.is_empty() {
             return None;
         }

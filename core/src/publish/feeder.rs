@@ -1,6 +1,6 @@
 //! The way in for language faces: packed frames, handed to the client by a thread of their own.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,9 @@ use crate::runtime::{Worker, lock};
 use crate::shutdown::{Phase, closed};
 use crate::transport::{Enqueued, Token};
 
+/// So few frames are enqueued by their caller: waking the feeder would take longer than that.
+const FRAMES_BY_CALLER: u32 = 4;
+
 /// Publishes packed frames on behalf of a language face.
 ///
 /// The face bounds what is in flight; the bytes are copied once, so that the caller's memory is free again when
@@ -21,6 +24,10 @@ pub struct FramePublisher {
     publisher: Arc<Publisher>,
     sink: u8,
     batches: Sender<Vec<u8>>,
+    /// Batches that the feeder has not enqueued to the end.
+    waiting: Arc<AtomicUsize>,
+    /// Enqueues on the caller's thread.
+    by_caller: Mutex<Feeder>,
     spare: Arc<Spare>,
 }
 
@@ -50,18 +57,21 @@ impl Spare {
 impl FramePublisher {
     pub(super) fn start(publisher: Arc<Publisher>, sink: u8) -> Result<Self> {
         let (batches, receiver) = channel();
-        let feeder = Feeder { publisher: publisher.clone(), sink, headers: HeadersBuf::new() };
+        let own = Feeder::new(publisher.clone(), sink);
+        let by_caller = Mutex::new(Feeder::new(publisher.clone(), sink));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let counter = waiting.clone();
         let log = publisher.log.clone();
         let spare = Arc::new(Spare::default());
         let fed = spare.clone();
         Worker::start(
             "evbus-feeder",
-            move || feeder.run(&receiver, &fed),
+            move || own.run(&receiver, &counter, &fed),
             move |error| {
                 log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
             },
         )?;
-        Ok(FramePublisher { publisher, sink, batches, spare })
+        Ok(FramePublisher { publisher, sink, batches, waiting, by_caller, spare })
     }
 
     /// The number that stands for a topic in frames.
@@ -99,20 +109,32 @@ impl FramePublisher {
         offered.map_err(|error| publisher.refused(error))
     }
 
-    /// Copies `count` frames. Each is completed once through the sink, whatever happens.
+    /// Copies `count` frames. Each is completed once through the sink, whatever happens, maybe before this returns.
+    /// Frames of one thread are enqueued in their order.
     ///
     /// # Errors
     /// `Closed` once the bus is flushing or closed: no frame was taken, none will be completed.
     pub fn send(&self, frames: &[u8], count: u32) -> Result<()> {
-        let refused = || closed().outcome(PublishOutcome::NotSent);
         if self.publisher.phase.get() >= Phase::Flushing {
-            return Err(refused());
+            return Err(closed().outcome(PublishOutcome::NotSent));
         }
         self.publisher.accepted(u64::from(count));
-        self.batches.send(self.spare.copy(frames)).map_err(|_| {
-            self.publisher.outstanding.fetch_sub(u64::from(count), Ordering::SeqCst);
-            refused()
-        })
+        let mut frames = Frames::new(frames);
+        if count <= FRAMES_BY_CALLER
+            && self.waiting.load(Ordering::SeqCst) == 0
+            // Taken when the sink publishes again out of a completion that it gets in here.
+            && let Ok(mut feeder) = self.by_caller.try_lock()
+        {
+            feeder.feed_some(&mut frames);
+        }
+        let rest = frames.rest();
+        if !rest.is_empty() {
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            if self.batches.send(self.spare.copy(rest)).is_err() {
+                Feeder::new(self.publisher.clone(), self.sink).refuse(rest);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -123,28 +145,70 @@ struct Feeder {
 }
 
 impl Feeder {
+    fn new(publisher: Arc<Publisher>, sink: u8) -> Self {
+        Feeder { publisher, sink, headers: HeadersBuf::new() }
+    }
+
     /// Runs on: feeder thread. Ends when the face drops its publisher.
-    fn run(mut self, batches: &Receiver<Vec<u8>>, spare: &Spare) {
+    fn run(mut self, batches: &Receiver<Vec<u8>>, waiting: &AtomicUsize, spare: &Spare) {
         for batch in batches {
-            for frame in Frames::new(&batch) {
-                match frame {
-                    Ok(frame) => self.feed(&frame),
-                    Err(error) => {
-                        let broken = LogRecord::new(Level::Error, "internal_error", "a batch of frames is malformed");
-                        self.publisher.log.write(broken.because(error));
-                    }
+            let mut frames = Frames::new(&batch);
+            while !self.feed_some(&mut frames) {
+                if self.publisher.phase.get() == Phase::Closed {
+                    self.refuse(frames.rest());
+                    break;
                 }
+                self.publisher.feeder_room.wait(QUEUE_FULL_RETRY);
             }
+            waiting.fetch_sub(1, Ordering::SeqCst);
             spare.keep(batch);
         }
     }
 
-    fn feed(&mut self, frame: &Frame<'_>) {
-        let Feeder { publisher, sink, headers } = self;
-        let token = Token::new(GENERATION, *sink, frame.slot);
+    /// Enqueues frames until the client's queue is full; `true` when none is left.
+    fn feed_some(&mut self, frames: &mut Frames<'_>) -> bool {
+        loop {
+            let before = frames.clone();
+            match frames.next() {
+                None => return true,
+                Some(Ok(frame)) => {
+                    if !self.feed(&frame) {
+                        *frames = before;
+                        return false;
+                    }
+                }
+                Some(Err(error)) => self.malformed(error),
+            }
+        }
+    }
+
+    /// Completes what is not enqueued any more.
+    fn refuse(&self, frames: &[u8]) {
+        for frame in Frames::new(frames) {
+            match frame {
+                Ok(frame) => self.publisher.fail(self.token(&frame), closed().outcome(PublishOutcome::NotSent)),
+                Err(error) => self.malformed(error),
+            }
+        }
+    }
+
+    fn malformed(&self, error: Error) {
+        let record = LogRecord::new(Level::Error, "internal_error", "a batch of frames is malformed");
+        self.publisher.log.write(record.because(error));
+    }
+
+    fn token(&self, frame: &Frame<'_>) -> Token {
+        Token::new(GENERATION, self.sink, frame.slot)
+    }
+
+    /// Enqueues a frame or completes it as failed; `false` when the client's queue is full.
+    fn feed(&mut self, frame: &Frame<'_>) -> bool {
+        let token = self.token(frame);
+        let Feeder { publisher, headers, .. } = self;
         let Some(topic) = publisher.topics.get(frame.topic_id) else {
             let unknown = Error::new(ErrorKind::Internal, format!("topic id {} was never given", frame.topic_id));
-            return publisher.fail(token, unknown.outcome(PublishOutcome::NotSent));
+            publisher.fail(token, unknown.outcome(PublishOutcome::NotSent));
+            return true;
         };
         let record = OutgoingRecord {
             topic: &topic,
@@ -154,15 +218,11 @@ impl Feeder {
             value: frame.value,
             headers: frame.headers.pack(headers),
         };
-        loop {
-            match publisher.transport.send(&record, token) {
-                Ok(Enqueued::Yes) => return,
-                Ok(Enqueued::QueueFull) if publisher.phase.get() < Phase::Closed => {
-                    publisher.feeder_room.wait(QUEUE_FULL_RETRY);
-                }
-                Ok(Enqueued::QueueFull) => return publisher.fail(token, closed().outcome(PublishOutcome::NotSent)),
-                Err(error) => return publisher.fail(token, error),
-            }
+        match publisher.transport.send(&record, token) {
+            Ok(Enqueued::Yes) => {}
+            Ok(Enqueued::QueueFull) => return false,
+            Err(error) => publisher.fail(token, error),
         }
+        true
     }
 }
