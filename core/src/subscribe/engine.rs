@@ -68,6 +68,8 @@ pub(crate) struct Engine {
     drain: Option<Drain>,
     /// Since when more is unfinished than quick handlers need to be kept busy.
     ahead_since: Option<Instant>,
+    /// A partition came back whose pause flag the client still has.
+    came_paused: bool,
     outputs: Vec<Output>,
     counters: Counters,
     wake_at: Option<Instant>,
@@ -89,6 +91,7 @@ impl Engine {
             revocations: Vec::new(),
             drain: None,
             ahead_since: None,
+            came_paused: false,
             outputs: Vec::new(),
             counters: Counters::default(),
             wake_at: None,
@@ -116,6 +119,7 @@ impl Engine {
     pub(crate) fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.seal(now);
         out.append(&mut self.outputs);
+        self.unpause_assigned(out);
         self.hand_out(out);
         self.commit(now, out);
         self.hand_over(now, out);
@@ -148,7 +152,6 @@ impl Engine {
     }
 
     fn assigned(&mut self, partitions: Vec<TopicPartition>) {
-        let mut resume = Vec::new();
         for source in partitions {
             let index = match self.by_source.get(&source) {
                 Some(index) => *index,
@@ -163,13 +166,20 @@ impl Engine {
             }
             let slot = &mut self.slots[index as usize];
             slot.begin();
-            if std::mem::take(&mut slot.left_paused) {
-                resume.push(source);
-            }
+            self.came_paused |= slot.left_paused;
         }
-        if !resume.is_empty() {
-            self.outputs.push(Output::Resume(resume));
+    }
+
+    /// Lets partitions be fetched that left while paused and are here again. A client refuses a list with one that is
+    /// gone already, so what was assigned is not said before all that followed is known.
+    fn unpause_assigned(&mut self, out: &mut Vec<Output>) {
+        if !std::mem::take(&mut self.came_paused) {
+            return;
         }
+        let back = self.slots.iter_mut().filter(|slot| slot.ownership == Ownership::Owned);
+        let resume: Vec<_> =
+            back.filter_map(|slot| std::mem::take(&mut slot.left_paused).then(|| slot.source.clone())).collect();
+        out.extend((!resume.is_empty()).then_some(Output::Resume(resume)));
     }
 
     fn add_slot(&mut self, source: &TopicPartition) -> Option<u16> {

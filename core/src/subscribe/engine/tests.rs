@@ -536,6 +536,17 @@ mod bounds {
     }
 
     #[test]
+    fn a_partition_that_comes_and_goes_at_once_is_resumed_when_it_stays() {
+        let mut bed = Bed::owning(1, small());
+        run(&bed.records(0, [0]));
+        assert_eq!(list(&bed.records(0, 1..20)), (vec![0], vec![]));
+        bed.tell(Input::Lost(vec![t(0)]));
+        bed.engine.handle(bed.now, Input::Assigned(vec![t(0)]));
+        assert_eq!(list(&bed.tell(Input::Lost(vec![t(0)]))), (vec![], vec![]), "the client would refuse");
+        assert_eq!(list(&bed.tell(Input::Assigned(vec![t(0)]))), (vec![], vec![0]));
+    }
+
+    #[test]
     fn a_partition_that_left_while_paused_is_resumed_when_it_comes_back() {
         for lost in [false, true] {
             let mut bed = Bed::owning(1, small());
