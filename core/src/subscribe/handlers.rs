@@ -79,7 +79,7 @@ impl Drop for Running {
 pub(crate) struct Handlers {
     by_topic: RwLock<HashMap<Arc<str>, Vec<Arc<Handler>>>>,
     next_id: AtomicU64,
-    /// Per slot, the epoch whose deliveries must not start any more.
+    /// Per slot, the last epoch whose deliveries must not start any more; those of earlier ones must not either.
     stopped: RwLock<Vec<Option<u16>>>,
     intake: Weak<Intake>,
     log: Log,
@@ -137,7 +137,9 @@ impl Handlers {
 
     fn is_stopped(&self, ticket: Ticket) -> bool {
         let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
-        stopped.get(usize::from(ticket.slot())).is_some_and(|epoch| *epoch == Some(ticket.epoch()))
+        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
+        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
+        stopped.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
     }
 
     /// The handlers of a topic, each already counted as running, so that none starts after its removal returned.
