@@ -34,6 +34,8 @@ pub(super) struct Assignment {
     pub(super) fenced: bool,
     /// What was committed for it, as far as the engine knows.
     pub(super) committed: Option<i64>,
+    /// What the broker stored of it last.
+    pub(super) landed: Option<i64>,
     /// Committed records when the drain began.
     drain_base: u64,
     records: BTreeMap<i64, Place>,
@@ -58,6 +60,7 @@ impl Assignment {
             ticket: None,
             fenced: false,
             committed: None,
+            landed: None,
             drain_base: 0,
             records: BTreeMap::new(),
             unfinished_from: 0,

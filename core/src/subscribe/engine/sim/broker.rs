@@ -45,6 +45,8 @@ pub(super) struct Partition {
     pub(super) source: TopicPartition,
     pub(super) topic: usize,
     pub(super) committed: Option<i64>,
+    /// The furthest that was ever committed. A commit that outlived its assignment may have gone back behind it.
+    furthest: i64,
     entries: Vec<Entry>,
     end: i64,
     finished: usize,
@@ -62,6 +64,7 @@ impl Broker {
             source: TopicPartition::new(format!("t{topic}"), number as i32),
             topic,
             committed: None,
+            furthest: 0,
             entries: Vec::new(),
             end: 0,
             finished: 0,
@@ -156,6 +159,12 @@ impl Broker {
         order.seen += 1;
     }
 
+    pub(super) fn commit(&mut self, partition: usize, offset: i64) {
+        let partition = &mut self.partitions[partition];
+        partition.committed = Some(offset);
+        partition.furthest = partition.furthest.max(offset);
+    }
+
     /// Everything is finished and committed.
     pub(super) fn is_done(&self) -> bool {
         self.partitions.iter().all(Partition::is_done)
@@ -165,7 +174,7 @@ impl Broker {
 impl Partition {
     pub(super) fn is_done(&self) -> bool {
         let last = self.entries.last().map(|entry| entry.offset + 1);
-        self.finished == self.entries.len() && self.committed.unwrap_or(0) >= last.unwrap_or(0)
+        self.finished == self.entries.len() && self.furthest >= last.unwrap_or(0)
     }
 
     pub(super) fn state(&self) -> String {

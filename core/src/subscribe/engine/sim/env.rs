@@ -21,6 +21,8 @@ pub(super) enum Event {
     },
     Trouble(Trouble),
     Heal,
+    /// Nothing happens, so that somebody can look at the clock.
+    Glance,
     /// The poll thread of a process runs.
     Turn {
         node: usize,

@@ -188,7 +188,7 @@ impl Group {
         }
         for (partition, offset, assignment) in &request.entries {
             env.rules.check_landing(&env.broker, *partition, *offset, *assignment);
-            env.broker.partitions[*partition].committed = Some(*offset);
+            env.broker.commit(*partition, *offset);
         }
         env.rules.seen.commits += 1;
         Ok(())

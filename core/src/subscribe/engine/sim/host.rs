@@ -30,7 +30,7 @@ pub(super) struct Host {
     runs: BTreeMap<u64, VecDeque<Job>>,
     last_run: u64,
     calls: BTreeMap<u64, Call>,
-    /// Per slot, the epoch whose deliveries must not start any more.
+    /// Per slot, the last epoch whose deliveries must not start any more; those of earlier ones must not either.
     stopped: BTreeMap<u16, u16>,
     /// Topics without handlers.
     pub(super) away: BTreeSet<usize>,
@@ -64,7 +64,8 @@ impl Host {
         while let Some(job) = jobs.pop_front() {
             let ticket = job.delivery.ticket();
             let partition = env.rules.assignments[job.assignment].partition;
-            let is_stopped = self.stopped.get(&ticket.slot()) == Some(&ticket.epoch());
+            let behind = |last: &u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
+            let is_stopped = self.stopped.get(&ticket.slot()).is_some_and(behind);
             if is_stopped || self.away.contains(&env.broker.partitions[partition].topic) {
                 self.answers.push((ticket, Outcome::Released));
                 continue;

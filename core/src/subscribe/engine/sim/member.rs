@@ -186,6 +186,9 @@ impl Member {
             let at = env.now() + MAX_PARK;
             self.turn_by(env, at);
         }
+        if let Some(at) = self.named_at.filter(|_| !self.wire.engine.is_revoking()) {
+            self.turn_by(env, at);
+        }
         if let Some(at) = self.wire.wake_at() {
             let at = env.schedule.time_of(at);
             assert!(at > env.now(), "the engine wants to be woken in the past");
@@ -533,11 +536,11 @@ impl Member {
         let bytes = engine.stats().bytes;
         let most = env.weather.config.max_bytes;
         env.rules.seen.fullest = env.rules.seen.fullest.max((bytes * 1_000 / most) as u64);
+        // One pass may fill the bound from one partition, before the others take their shares of its half. And each may
+        // have one record with its handler and one that waits, however small the bound is.
         let largest = env.weather.max_value as usize + 200;
-        assert!(
-            bytes <= most + most / 2 + largest * env.broker.partitions.len(),
-            "{bytes} bytes are held, {most} allowed"
-        );
+        let most = most + most / 2 + 2 * largest * env.broker.partitions.len();
+        assert!(bytes <= most, "{bytes} bytes are held, {most} allowed");
     }
 
     /// Nothing is left to do.
@@ -550,14 +553,10 @@ impl Member {
     }
 
     pub(super) fn state(&self) -> String {
+        let Member { node, up, client, revocations, committing, turn_at, wire, .. } = self;
+        let stats = wire.engine.stats();
         format!(
-            "node {}: up {}, holds {:?}, {:?}, wakes at {:?}, {:?}",
-            self.node,
-            self.up,
-            self.client.held(),
-            self.revocations,
-            self.turn_at,
-            self.wire.engine.stats()
+            "node {node}: up {up}, turn at {turn_at:?}, revoked {revocations:?}, committing {committing:?}\n  {client:?}\n  {stats:?}"
         )
     }
 }

@@ -175,11 +175,11 @@ impl Rules {
             "{}: {offset} was committed although {unfinished:?} was finished by nobody",
             at.source
         );
-        let state = self.assignments[assignment].state;
-        assert_ne!(state, State::HandedOver, "{}: a commit of {offset} landed after the hand-over", at.source);
-        if at.committed.is_some_and(|before| before > offset) {
-            assert_eq!(state, State::TornAway, "{}: a commit went back to {offset}", at.source);
-            self.seen.rewinds += 1;
-        }
+        let this = &mut self.assignments[assignment];
+        assert_ne!(this.state, State::HandedOver, "{}: a commit of {offset} landed after the hand-over", at.source);
+        assert!(this.landed.is_none_or(|before| before <= offset), "{}: a commit went back to {offset}", at.source);
+        this.landed = Some(offset);
+        // Only commits that outlived their assignments are behind what another member committed, or before it.
+        self.seen.rewinds += u64::from(at.committed.is_some_and(|before| before > offset));
     }
 }

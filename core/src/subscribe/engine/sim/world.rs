@@ -125,7 +125,11 @@ impl World {
             Event::Turn { node, .. }
             | Event::CallEnds { node, .. }
             | Event::ToMember { node, .. }
-            | Event::CommitEnds { node, .. } => Some(*node),
+            | Event::CommitEnds { node, .. }
+            | Event::Trouble(
+                Trouble::Rebuild { node } | Trouble::Rewind { node } | Trouble::Unsubscribe { node, .. },
+            )
+            | Event::SubscribeAgain { node, .. } => Some(*node),
             _ => None,
         };
         if let Some(node) = node {
@@ -142,6 +146,7 @@ impl World {
             Event::Produce { partition, count } => self.produce(partition, count),
             Event::Trouble(trouble) => self.trouble(trouble),
             Event::Heal => self.heal(),
+            Event::Glance => {}
             Event::Turn { node, life } => {
                 let member = &mut members[node];
                 if member.up && member.life == life {
@@ -181,6 +186,10 @@ impl World {
                 let member = &mut members[node];
                 let stale = matches!(what, Answer::Rebalancing) && !group.awaits(session);
                 if member.up && member.client.session() == session && !stale {
+                    if matches!(what, Answer::Unknown) {
+                        // The coordinator may not have noticed yet, and hears nothing of this session any more.
+                        env.post_at(now + SESSION_TIMEOUT, Event::Expire { session });
+                    }
                     member.client.told(env, what);
                     member.wake(env);
                 }
@@ -386,5 +395,7 @@ impl World {
             }
             member.wake(env);
         }
+        let heard = self.last_trouble().max(self.env.now()) + HEARD_WITHIN;
+        self.env.post_at(heard + Duration::from_millis(1), Event::Glance);
     }
 }
