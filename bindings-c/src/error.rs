@@ -1,10 +1,10 @@
 //! The error table as C sees it: numbers and what they mean.
 
-use std::ffi::c_char;
+use std::ffi::{CString, c_char};
 
-use event_bus::ErrorKind;
+use event_bus::{Error, ErrorKind, PublishOutcome};
 
-use crate::boundary::boundary;
+use crate::boundary::{Object, boundary, c_text, free_object, known, text};
 
 /// Success.
 pub const EVBUS_OK: i32 = 0;
@@ -38,6 +38,175 @@ pub const EVBUS_ERR_HANDLER: i32 = 21;
 pub const EVBUS_ERR_FENCED: i32 = 30;
 /// A defect of this library. Fatal.
 pub const EVBUS_ERR_INTERNAL: i32 = 99;
+
+/// What is known about the record of a failed publish: nothing, because no publish failed.
+pub const EVBUS_OUTCOME_NONE: i32 = 0;
+/// The record was certainly not stored: publishing it again cannot duplicate it.
+pub const EVBUS_OUTCOME_NOT_SENT: i32 = 1;
+/// The record may have been stored: publishing it again can duplicate it.
+pub const EVBUS_OUTCOME_UNKNOWN: i32 = 2;
+
+/// Why a call failed: what failed, on what, why, and what to do about it.
+///
+/// Functions give it through their last parameter, where NULL means that the code is enough.
+pub struct evbus_error {
+    _opaque: [u8; 0],
+}
+
+/// An error and its texts for C.
+pub(crate) struct Told {
+    error: Error,
+    message: CString,
+    hint: CString,
+    report: CString,
+    contexts: Vec<(&'static str, CString)>,
+}
+
+impl From<Error> for Told {
+    fn from(error: Error) -> Self {
+        Told {
+            message: c_text(error.message()),
+            hint: c_text(error.hint_text().unwrap_or_default()),
+            report: c_text(&format!("{}: {error}", error.code())),
+            contexts: error.contexts().map(|(name, value)| (name, c_text(value))).collect(),
+            error,
+        }
+    }
+}
+
+impl Object for evbus_error {
+    type Inner = Told;
+    const MAGIC: u64 = 0x6576_6275_735f_0001;
+    const NAME: &'static str = "error";
+}
+
+/// The code of an error.
+///
+/// @param error The error, or NULL.
+/// @return One of EVBUS_ERR_*; EVBUS_OK for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_code(error: *const evbus_error) -> i32 {
+    boundary!(EVBUS_ERR_INTERNAL => known(error).map_or(EVBUS_OK, |told| told.error.kind().number() as i32))
+}
+
+/// What failed and why, for a person, without the hint.
+///
+/// @param error The error, or NULL.
+/// @return The text; never NULL; empty for NULL.
+///
+/// Ownership: belongs to the error.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_message(error: *const evbus_error) -> *const c_char {
+    boundary!(c"".as_ptr() => known(error).map_or(c"".as_ptr(), |told| told.message.as_ptr()))
+}
+
+/// What to do about it, for a person.
+///
+/// @param error The error, or NULL.
+/// @return The text; never NULL; empty where there is no advice.
+///
+/// Ownership: belongs to the error.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_hint(error: *const evbus_error) -> *const c_char {
+    boundary!(c"".as_ptr() => known(error).map_or(c"".as_ptr(), |told| told.hint.as_ptr()))
+}
+
+/// Everything on one line: name of the code, message, context, hint. What to print when in doubt.
+///
+/// @param error The error, or NULL.
+/// @return The text; never NULL; empty for NULL.
+///
+/// Ownership: belongs to the error.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_report(error: *const evbus_error) -> *const c_char {
+    boundary!(c"".as_ptr() => known(error).map_or(c"".as_ptr(), |told| told.report.as_ptr()))
+}
+
+/// On what it failed.
+///
+/// @param error The error, or NULL.
+/// @param key   "topic", "partition", "option", ...
+/// @return The value as text, or NULL where the error has no such context.
+///
+/// Ownership: belongs to the error.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_context(error: *const evbus_error, key: *const c_char) -> *const c_char {
+    boundary!(std::ptr::null() => {
+        let Some((told, key)) = known(error).zip(text(key, "key").ok()) else { return std::ptr::null() };
+        let found = told.contexts.iter().find(|(name, _)| *name == key);
+        found.map_or(std::ptr::null(), |(_, value)| value.as_ptr())
+    })
+}
+
+/// Whether the same call can succeed later without a change of its input.
+///
+/// @param error The error, or NULL.
+/// @return false for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_retryable(error: *const evbus_error) -> bool {
+    boundary!(false => known(error).is_some_and(|told| told.error.is_retryable()))
+}
+
+/// Whether the bus that raised the error cannot be used any more.
+///
+/// @param error The error, or NULL.
+/// @return false for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_fatal(error: *const evbus_error) -> bool {
+    boundary!(false => known(error).is_some_and(|told| told.error.is_fatal()))
+}
+
+/// Kafka's own error number, where a broker or the client library gave one.
+///
+/// @param error The error, or NULL.
+/// @return The number; 0, which is no error of Kafka's, where there is none.
+///
+/// Ownership: borrows.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_kafka_code(error: *const evbus_error) -> i32 {
+    boundary!(0 => known(error).and_then(|told| told.error.kafka_code()).unwrap_or(0))
+}
+
+/// What is known about the record of a failed publish.
+///
+/// @param error The error, or NULL.
+/// @return EVBUS_OUTCOME_NOT_SENT, EVBUS_OUTCOME_UNKNOWN, or EVBUS_OUTCOME_NONE where no publish failed.
+///
+/// Ownership: borrows.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_outcome(error: *const evbus_error) -> i32 {
+    boundary!(EVBUS_OUTCOME_NONE => match known(error).and_then(|told| told.error.publish_outcome()) {
+        None => EVBUS_OUTCOME_NONE,
+        Some(PublishOutcome::NotSent) => EVBUS_OUTCOME_NOT_SENT,
+        Some(PublishOutcome::Unknown) => EVBUS_OUTCOME_UNKNOWN,
+    })
+}
+
+/// Frees an error.
+///
+/// @param error The error, or NULL, which does nothing.
+///
+/// Ownership: takes the error back, with all texts that were taken from it.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_error_free(error: *mut evbus_error) {
+    boundary!(() => free_object(error))
+}
 
 /// The stable name of a code, as logs and the other languages spell it: "EVBUS_TIMEOUT" for EVBUS_ERR_TIMEOUT,
 /// "EVBUS_OK" for EVBUS_OK, "EVBUS_UNKNOWN" for a number that is no code. Static, never NULL, not to be freed.

@@ -6,7 +6,24 @@ use std::process::Command;
 use super::{compilers, crate_dir, include_dir, run, scratch};
 
 /// The files in the order of the header: what comes first in it explains what follows.
-const SOURCES: [&str; 2] = ["version.rs", "error.rs"];
+const SOURCES: [&str; 13] = [
+    "version.rs",
+    "error.rs",
+    "text.rs",
+    "callback.rs",
+    "config.rs",
+    "log.rs",
+    "bus.rs",
+    "event.rs",
+    "slots.rs",
+    "publish.rs",
+    "delivery.rs",
+    "subscribe.rs",
+    "testing.rs",
+];
+
+/// Files that declare types only.
+const TYPES: [&str; 2] = ["callback.rs", "slots.rs"];
 
 fn generated() -> String {
     let config = cbindgen::Config::from_file(crate_dir().join("cbindgen.toml")).expect("cbindgen.toml");
@@ -48,7 +65,7 @@ fn every_exported_function_is_in_a_file_that_the_header_is_made_of() {
         let path = entry.expect("an entry").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
         let exports = fs::read_to_string(&path).expect("a source").contains("#[unsafe(no_mangle)]");
-        assert_eq!(exports, SOURCES.contains(&&*name), "{name}");
+        assert_eq!(exports, SOURCES.contains(&&*name) && !TYPES.contains(&&*name), "{name}");
     }
 }
 

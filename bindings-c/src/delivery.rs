@@ -1,0 +1,458 @@
+//! A delivery as C sees it: what came, and how its handler ended.
+
+use std::ffi::c_char;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use event_bus::{Delivery, Error, ErrorKind, Outcome, Result};
+
+use crate::boundary::{Object, Shared, boundary, known, object, set_if_wanted, text};
+use crate::error::evbus_error;
+use crate::feed::{Live, Verdict};
+use crate::text::{evbus_bytes, evbus_str};
+
+/// Handled: the event counts as finished.
+pub const EVBUS_DONE: i32 = 0;
+/// The handler failed: the retry policy of the bus says what follows.
+pub const EVBUS_RETRY: i32 = 1;
+/// The handler goes on elsewhere and finishes later by evbus_delivery_finish. It must have called
+/// evbus_delivery_retain before, else this counts as EVBUS_RETRY.
+pub const EVBUS_PENDING: i32 = 4;
+
+/// A received event on its way through one subscription.
+pub struct evbus_delivery {
+    _opaque: [u8; 0],
+}
+
+pub(crate) struct Handed {
+    pub(crate) delivery: Delivery,
+    live: Arc<Live>,
+    finished: AtomicBool,
+    texts: OnceLock<Option<Texts>>,
+}
+
+/// The envelope's fields, read when the first one is asked for.
+struct Texts {
+    event_id: String,
+    event_type: String,
+    aggregate_id: String,
+    version: i64,
+    /// Where the payload lies in the record's data.
+    payload: (usize, usize),
+}
+
+impl Object for evbus_delivery {
+    type Inner = Handed;
+    const MAGIC: u64 = 0x6576_6275_735f_0006;
+    const NAME: &'static str = "delivery";
+}
+
+impl Handed {
+    pub(crate) fn hand(live: Arc<Live>) -> Shared<evbus_delivery> {
+        let delivery = live.delivery.clone();
+        Shared::new(Handed { delivery, live, finished: AtomicBool::new(false), texts: OnceLock::new() })
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    /// Ends this subscription's part; `false` when it had ended before.
+    pub(crate) fn end(&self, verdict: Verdict) -> bool {
+        let first = !self.finished.swap(true, Ordering::SeqCst);
+        if first {
+            self.live.clone().end_part(verdict, false);
+        }
+        first
+    }
+
+    /// As [`Handed::end`], on a callback thread, which takes over what follows.
+    pub(crate) fn end_here(&self, verdict: Verdict) -> Option<crate::feed::Call> {
+        if self.finished.swap(true, Ordering::SeqCst) { None } else { self.live.clone().end_part(verdict, true) }
+    }
+
+    fn texts(&self) -> Option<&Texts> {
+        let read = || {
+            let event = self.delivery.event().ok()?;
+            let data = self.delivery.record().data();
+            // A payload that the record does not hold itself is the null of an event without one.
+            let at = event.payload().as_ptr().addr().checked_sub(data.as_ptr().addr());
+            let payload = at.filter(|at| at + event.payload().len() <= data.len());
+            Some(Texts {
+                event_id: event.event_id().to_owned(),
+                event_type: event.event_type().to_owned(),
+                aggregate_id: event.aggregate_id().to_owned(),
+                version: event.version(),
+                payload: payload.map_or((0, 0), |at| (at, event.payload().len())),
+            })
+        };
+        self.texts.get_or_init(read).as_ref()
+    }
+}
+
+/// The last holder let go without a word: the event was not handled.
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if !self.is_finished() {
+            self.end(Verdict::failed("the delivery was released unfinished"));
+        }
+    }
+}
+
+/// # Errors
+/// `Argument` for a number that finishes nothing.
+pub(crate) fn verdict(outcome: i32, reason: Option<&str>) -> Result<Verdict> {
+    match outcome {
+        EVBUS_DONE => Ok(Verdict::Answer(Outcome::Done, String::new())),
+        EVBUS_RETRY => Ok(Verdict::failed(reason.unwrap_or("the handler returned EVBUS_RETRY"))),
+        _ => {
+            Err(Error::new(ErrorKind::Argument, format!("{outcome} is no outcome"))
+                .hint("pass EVBUS_DONE or EVBUS_RETRY"))
+        }
+    }
+}
+
+/// Says how the handling ended, from any thread, also before the handler returned. The first call wins; what the
+/// handler returns afterwards changes nothing.
+///
+/// @param delivery The delivery.
+/// @param outcome  EVBUS_DONE or EVBUS_RETRY.
+/// @param reason   Why, for the log, or NULL.
+/// @param stale    Where it goes whether the partition is being or has been handed over, or the bus closes, so that
+///                 the outcome may come too late and the event be delivered again; or NULL.
+/// @param error    Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: the delivery stays the caller's, who still releases it.
+/// Thread: any; never blocks.
+/// Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before; EVBUS_ERR_ARGUMENT for a number that is no outcome.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_finish(
+    delivery: *mut evbus_delivery,
+    outcome: i32,
+    reason: *const c_char,
+    stale: *mut bool,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => {
+        let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
+        finish(delivery, verdict(outcome, reason)?, stale)
+    })
+}
+
+fn finish(delivery: *mut evbus_delivery, verdict: Verdict, stale: *mut bool) -> Result<()> {
+    let delivery = Shared::of(delivery)?;
+    let late = delivery.live.is_stale();
+    if !delivery.end(verdict) {
+        return Err(Error::new(ErrorKind::IllegalState, "the delivery was finished before")
+            .with("topic", delivery.delivery.topic())
+            .with("offset", delivery.delivery.offset())
+            .hint("finish each delivery once"));
+    }
+    set_if_wanted(stale, late);
+    Ok(())
+}
+
+/// Says that the event was handled: evbus_delivery_finish with EVBUS_DONE.
+///
+/// @param delivery The delivery.
+/// @param error    Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: the delivery stays the caller's, who still releases it.
+/// Thread: any; never blocks.
+/// Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_ack(delivery: *mut evbus_delivery, error: *mut *mut evbus_error) -> i32 {
+    boundary!(error error => finish(delivery, verdict(EVBUS_DONE, None)?, std::ptr::null_mut()))
+}
+
+/// Says that the handling failed: evbus_delivery_finish with EVBUS_RETRY.
+///
+/// @param delivery The delivery.
+/// @param reason   Why, for the log, or NULL.
+/// @param error    Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: the delivery stays the caller's, who still releases it.
+/// Thread: any; never blocks.
+/// Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_retry(
+    delivery: *mut evbus_delivery,
+    reason: *const c_char,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => {
+        let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
+        finish(delivery, verdict(EVBUS_RETRY, reason)?, std::ptr::null_mut())
+    })
+}
+
+/// Holds a delivery beyond the callback that it was lent to, or once more.
+///
+/// @param delivery The delivery.
+/// @param error    Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: each call asks for one evbus_delivery_release.
+/// Thread: any; never blocks.
+/// Errors: EVBUS_ERR_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_retain(delivery: *mut evbus_delivery, error: *mut *mut evbus_error) -> i32 {
+    boundary!(error error => {
+        let _held_by_c = Shared::of(delivery)?.give();
+        Ok(())
+    })
+}
+
+/// Lets a delivery go that came from evbus_subscription_poll or was retained. When the last holder lets one go that is
+/// not finished, it counts as EVBUS_RETRY.
+///
+/// @param delivery The delivery, or NULL, which does nothing.
+///
+/// Ownership: takes one hold back, and with the last one everything that was taken from the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_release(delivery: *mut evbus_delivery) {
+    boundary!(() => Shared::release(delivery))
+}
+
+/// The topic.
+///
+/// @param delivery The delivery.
+/// @return The text; none for NULL.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_topic(delivery: *const evbus_delivery) -> evbus_str {
+    boundary!(evbus_str::NONE => {
+        known(delivery).map_or(evbus_str::NONE, |handed| evbus_str::of(handed.delivery.topic()))
+    })
+}
+
+/// The partition.
+///
+/// @param delivery The delivery.
+/// @return From 0; -1 for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_partition(delivery: *const evbus_delivery) -> i32 {
+    boundary!(-1 => known(delivery).map_or(-1, |handed| handed.delivery.partition()))
+}
+
+/// The offset in the partition.
+///
+/// @param delivery The delivery.
+/// @return From 0; -1 for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_offset(delivery: *const evbus_delivery) -> i64 {
+    boundary!(-1 => known(delivery).map_or(-1, |handed| handed.delivery.offset()))
+}
+
+/// The record's timestamp.
+///
+/// @param delivery The delivery.
+/// @return Milliseconds since the Unix epoch; -1 where the broker stores none.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_timestamp(delivery: *const evbus_delivery) -> i64 {
+    boundary!(-1 => known(delivery).and_then(|handed| handed.delivery.record().timestamp).unwrap_or(-1))
+}
+
+/// The number of this attempt.
+///
+/// @param delivery The delivery.
+/// @return From 1; 0 for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_attempt(delivery: *const evbus_delivery) -> i32 {
+    boundary!(0 => known(delivery).map_or(0, |handed| i32::try_from(handed.delivery.attempt()).unwrap_or(i32::MAX)))
+}
+
+/// The record's key.
+///
+/// @param delivery The delivery.
+/// @return The bytes; data is NULL for Kafka's null.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_key(delivery: *const evbus_delivery) -> evbus_bytes {
+    boundary!(evbus_bytes::NULL => evbus_bytes::of(known(delivery).and_then(|handed| handed.delivery.record().key())))
+}
+
+/// The record's value.
+///
+/// @param delivery The delivery.
+/// @return The bytes; data is NULL for Kafka's null.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_value(delivery: *const evbus_delivery) -> evbus_bytes {
+    boundary!(evbus_bytes::NULL => evbus_bytes::of(known(delivery).and_then(|handed| handed.delivery.record().value())))
+}
+
+/// How many headers the record has.
+///
+/// @param delivery The delivery.
+/// @return The number; 0 for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_header_count(delivery: *const evbus_delivery) -> usize {
+    boundary!(0 => known(delivery).map_or(0, |handed| handed.delivery.record().headers().iter().count()))
+}
+
+/// One header, in the order of the record.
+///
+/// @param delivery The delivery.
+/// @param index    From 0.
+/// @param name     Where the name goes.
+/// @param value    Where the value goes; its data is NULL for Kafka's null.
+/// @param error    Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: both belong to the delivery.
+/// Thread: any; never blocks.
+/// Errors: EVBUS_ERR_ARGUMENT when there is no header of that number.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_header_at(
+    delivery: *const evbus_delivery,
+    index: usize,
+    name: *mut evbus_str,
+    value: *mut evbus_bytes,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => {
+        let headers = object(delivery)?.delivery.record().headers();
+        let (found, bytes) = headers.iter().nth(index).ok_or_else(|| {
+            Error::new(ErrorKind::Argument, format!("the record has no header of number {index}"))
+                .hint("ask evbus_delivery_header_count first")
+        })?;
+        set_if_wanted(name, evbus_str::of(found));
+        set_if_wanted(value, evbus_bytes::of(bytes));
+        Ok(())
+    })
+}
+
+/// The value of the last header of a name.
+///
+/// @param delivery The delivery.
+/// @param name     The name.
+/// @return The bytes; data is NULL where there is no such header, or where its value is Kafka's null.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_header(delivery: *const evbus_delivery, name: *const c_char) -> evbus_bytes {
+    boundary!(evbus_bytes::NULL => match known(delivery).zip(text(name, "name").ok()) {
+        Some((handed, name)) => evbus_bytes::of(handed.delivery.record().headers().get(name)),
+        None => evbus_bytes::NULL,
+    })
+}
+
+fn envelope(delivery: *const evbus_delivery, field: impl FnOnce(&Texts) -> &str) -> evbus_str {
+    let texts = known(delivery).and_then(Handed::texts);
+    texts.map_or(evbus_str::NONE, |texts| evbus_str::of(field(texts)))
+}
+
+/// The id of the domain event.
+///
+/// @param delivery The delivery.
+/// @return The text; none where the record is no domain event.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_event_id(delivery: *const evbus_delivery) -> evbus_str {
+    boundary!(evbus_str::NONE => envelope(delivery, |texts| &texts.event_id))
+}
+
+/// The type of the domain event, as its envelope names it.
+///
+/// @param delivery The delivery.
+/// @return The text; none where the record is no domain event.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_event_type(delivery: *const evbus_delivery) -> evbus_str {
+    boundary!(evbus_str::NONE => envelope(delivery, |texts| &texts.event_type))
+}
+
+/// The id of the aggregate that the domain event is about.
+///
+/// @param delivery The delivery.
+/// @return The text; none where the record is no domain event.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_aggregate_id(delivery: *const evbus_delivery) -> evbus_str {
+    boundary!(evbus_str::NONE => envelope(delivery, |texts| &texts.aggregate_id))
+}
+
+/// The version of the domain event's schema.
+///
+/// @param delivery The delivery.
+/// @return The version; 0 where the record is no domain event.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_version(delivery: *const evbus_delivery) -> i64 {
+    boundary!(0 => known(delivery).and_then(Handed::texts).map_or(0, |texts| texts.version))
+}
+
+/// When the domain event occurred.
+///
+/// @param delivery     The delivery.
+/// @param milliseconds Where the time goes, since the Unix epoch.
+/// @return false, with nothing written, where the event does not say so in a readable form.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_occurred_on(delivery: *const evbus_delivery, milliseconds: *mut i64) -> bool {
+    boundary!(false => {
+        let occurred_on = known(delivery).and_then(|handed| handed.delivery.occurred_on());
+        occurred_on.inspect(|time| set_if_wanted(milliseconds, *time)).is_some()
+    })
+}
+
+/// The payload of the domain event as JSON text.
+///
+/// @param delivery The delivery.
+/// @return The text; none where the record is no domain event; "null" for an event without a payload.
+///
+/// Ownership: belongs to the delivery.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_payload(delivery: *const evbus_delivery) -> evbus_str {
+    boundary!(evbus_str::NONE => {
+        let Some(handed) = known(delivery) else { return evbus_str::NONE };
+        let Some(texts) = handed.texts() else { return evbus_str::NONE };
+        let payload = handed.delivery.record().data().get(texts.payload.0..texts.payload.0 + texts.payload.1);
+        match payload.and_then(|payload| std::str::from_utf8(payload).ok()) {
+            None | Some("") => evbus_str::of("null"),
+            Some(payload) => evbus_str::of(payload),
+        }
+    })
+}

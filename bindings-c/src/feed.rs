@@ -1,0 +1,267 @@
+//! From the core to the subscriptions: which delivery goes to whom, in which order, and what the answer is.
+//!
+//! The core hands out runs: consecutive deliveries of a lane. Each goes to every subscription of its topic; when all
+//! have ended it is answered, and the next one of the run goes out.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Instant;
+
+use event_bus::{
+    Delivery, Error, ErrorKind, Finished, Intake, Level, Log, LogRecord, Outcome, RecordSink, Result, Ticket,
+};
+
+use crate::boundary::Shared;
+use crate::delivery::{Handed, evbus_delivery};
+use crate::gate::{Gate, lock};
+use crate::pool::{Job, Pool};
+use crate::subscription::{Kind, Subscription};
+
+/// How one subscription's part of a delivery ended.
+pub(crate) enum Verdict {
+    /// Its handler said so, with a reason for failures.
+    Answer(Outcome, String),
+    /// It must not start any more: the event stays unfinished for all.
+    Recalled,
+    /// The subscription ended first: the event does not wait for it.
+    Gone,
+}
+
+impl Verdict {
+    pub(crate) fn failed(reason: impl Into<String>) -> Self {
+        Verdict::Answer(Outcome::Failed, reason.into())
+    }
+}
+
+/// What the parts of a delivery amount to, so far.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sum {
+    Gone,
+    Done,
+    Failed,
+    Recalled,
+}
+
+/// A run on its way: what is left of it.
+struct Run {
+    feed: Arc<Feed>,
+    rest: Mutex<VecDeque<Delivery>>,
+}
+
+/// One delivery on its way through all subscriptions of its topic.
+pub(crate) struct Live {
+    pub(crate) delivery: Delivery,
+    run: Arc<Run>,
+    open: AtomicUsize,
+    sum: Mutex<Sum>,
+    started: Instant,
+}
+
+impl Live {
+    /// The outcome may come too late to be committed.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.run.feed.is_recalled(self.delivery.ticket())
+    }
+
+    /// Counts a part that ended, and goes on when it was the last; with `here`, a call of a handler that follows is
+    /// given back instead of being handed to another thread.
+    pub(crate) fn end_part(self: Arc<Self>, verdict: Verdict, here: bool) -> Option<Call> {
+        let feed = self.run.feed.clone();
+        let part = match verdict {
+            Verdict::Gone => Sum::Gone,
+            Verdict::Recalled => Sum::Recalled,
+            Verdict::Answer(Outcome::Done, _) => Sum::Done,
+            Verdict::Answer(Outcome::Released, _) => Sum::Recalled,
+            Verdict::Answer(Outcome::Failed, reason) => {
+                feed.log.write(handler_failed(&self.delivery, &reason));
+                Sum::Failed
+            }
+        };
+        let mut sum = lock(&self.sum);
+        *sum = (*sum).max(part);
+        let amount = *sum;
+        drop(sum);
+        if self.open.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return None;
+        }
+        let outcome = match amount {
+            Sum::Gone | Sum::Recalled => Outcome::Released,
+            Sum::Done => Outcome::Done,
+            Sum::Failed => Outcome::Failed,
+        };
+        feed.answer(&[Finished { ticket: self.delivery.ticket(), outcome, elapsed: self.started.elapsed() }]);
+        Feed::go_on(&self.run, here)
+    }
+}
+
+/// The log record of a failed handler.
+fn handler_failed(delivery: &Delivery, reason: &str) -> LogRecord {
+    let error = Error::new(ErrorKind::Handler, format!("a handler failed: {reason}"))
+        .with("topic", delivery.topic())
+        .with("partition", delivery.partition())
+        .with("offset", delivery.offset())
+        .with("attempt", delivery.attempt());
+    let event_id = delivery.event().map(|event| event.event_id().to_owned()).unwrap_or_default();
+    LogRecord::new(Level::Error, "handler_failed", format!("a handler failed: {reason}"))
+        .with("eventId", event_id)
+        .at(delivery.record())
+        .with("attempt", delivery.attempt())
+        .because(error)
+}
+
+/// A call of a handler that is due.
+pub(crate) struct Call {
+    pub(crate) handed: Shared<evbus_delivery>,
+    pub(crate) subscription: Arc<Subscription>,
+}
+
+impl Job for Call {
+    /// Runs on: callback thread.
+    fn run(self) -> Option<Self> {
+        let Call { handed, subscription } = self;
+        let feed = handed.live().run.feed.clone();
+        if feed.is_recalled(handed.delivery.ticket()) {
+            return handed.end_here(Verdict::Recalled);
+        }
+        match subscription.call(&handed, &feed) {
+            Some(verdict) => handed.end_here(verdict),
+            None => None,
+        }
+    }
+}
+
+/// The subscriptions of one bus, and the sink that feeds them.
+pub(crate) struct Feed {
+    by_topic: RwLock<HashMap<Arc<str>, Vec<Arc<Subscription>>>>,
+    /// Per slot, the epoch whose deliveries must not start any more.
+    recalled: RwLock<Vec<Option<u16>>>,
+    intake: Weak<Intake>,
+    pub(crate) pool: Pool<Call>,
+    /// All callbacks of the bus.
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) log: Log,
+}
+
+impl Feed {
+    pub(crate) fn new(intake: Weak<Intake>, callback_threads: usize, gate: Arc<Gate>, log: Log) -> Self {
+        let pool = Pool::new(callback_threads);
+        Feed { by_topic: RwLock::default(), recalled: RwLock::default(), intake, pool, gate, log }
+    }
+
+    pub(crate) fn add(&self, subscription: Arc<Subscription>) -> Result<()> {
+        if matches!(subscription.kind, Kind::Call(_)) {
+            self.pool.prepare()?;
+        }
+        let mut by_topic = self.by_topic.write().unwrap_or_else(PoisonError::into_inner);
+        by_topic.entry(subscription.topic.clone()).or_default().push(subscription);
+        Ok(())
+    }
+
+    pub(crate) fn remove(&self, subscription: &Arc<Subscription>) {
+        let mut by_topic = self.by_topic.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(all) = by_topic.get_mut(&subscription.topic) {
+            all.retain(|other| !Arc::ptr_eq(other, subscription));
+            if all.is_empty() {
+                by_topic.remove(&subscription.topic);
+            }
+        }
+    }
+
+    /// The topics that have subscriptions.
+    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
+        self.by_topic.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    fn of(&self, topic: &str) -> Vec<Arc<Subscription>> {
+        self.by_topic.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Subscription>> {
+        self.by_topic.read().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
+    }
+
+    fn answer(&self, finished: &[Finished]) {
+        // Without a core nobody waits for answers.
+        if let Some(intake) = self.intake.upgrade() {
+            intake.finish(finished);
+        }
+    }
+
+    pub(crate) fn is_recalled(&self, ticket: Ticket) -> bool {
+        if self.gate.is_closed() {
+            return true;
+        }
+        let recalled = self.recalled.read().unwrap_or_else(PoisonError::into_inner);
+        recalled.get(usize::from(ticket.slot())).is_some_and(|epoch| *epoch == Some(ticket.epoch()))
+    }
+
+    /// Hands out the next delivery of a run that somebody wants.
+    fn go_on(run: &Arc<Run>, here: bool) -> Option<Call> {
+        let feed = &run.feed;
+        loop {
+            let delivery = lock(&run.rest).pop_front()?;
+            let wanted = if feed.is_recalled(delivery.ticket()) { Vec::new() } else { feed.of(delivery.topic()) };
+            let started = Instant::now();
+            if wanted.is_empty() {
+                let outcome = Outcome::Released;
+                feed.answer(&[Finished { ticket: delivery.ticket(), outcome, elapsed: started.elapsed() }]);
+                continue;
+            }
+            let live = Arc::new(Live {
+                delivery,
+                run: run.clone(),
+                open: AtomicUsize::new(wanted.len()),
+                sum: Mutex::new(Sum::Gone),
+                started,
+            });
+            let mut first = None;
+            for subscription in wanted {
+                let handed = Handed::hand(live.clone());
+                if matches!(subscription.kind, Kind::Pull(_)) {
+                    subscription.push(handed);
+                    continue;
+                }
+                let call = Call { handed, subscription };
+                if here && first.is_none() {
+                    first = Some(call);
+                } else {
+                    feed.pool.push(call);
+                }
+            }
+            return first;
+        }
+    }
+}
+
+/// The sink of the core, which must not be kept alive by what the core holds.
+pub(crate) struct Sink(pub(crate) Arc<Feed>);
+
+impl RecordSink for Sink {
+    fn deliver(&self, run: Vec<Delivery>) {
+        Feed::go_on(&Arc::new(Run { feed: self.0.clone(), rest: Mutex::new(run.into()) }), false);
+    }
+
+    fn stop(&self, slot: u16, epoch: u16) {
+        let feed = &self.0;
+        let mut recalled = feed.recalled.write().unwrap_or_else(PoisonError::into_inner);
+        let index = usize::from(slot);
+        if recalled.len() <= index {
+            recalled.resize(index + 1, None);
+        }
+        recalled[index] = Some(epoch);
+        drop(recalled);
+        let concerned = |handed: &Shared<evbus_delivery>| {
+            let ticket = handed.delivery.ticket();
+            (ticket.slot(), ticket.epoch()) == (slot, epoch)
+        };
+        for call in feed.pool.take(|call| concerned(&call.handed)) {
+            call.handed.end(Verdict::Recalled);
+        }
+        for subscription in feed.all() {
+            for handed in subscription.take_waiting(concerned) {
+                handed.end(Verdict::Recalled);
+            }
+        }
+    }
+}
