@@ -190,6 +190,16 @@
 #define EVBUS_RETRY 1
 
 /**
+ * No attempt can succeed: the event goes to the dead-letter topic at once.
+ */
+#define EVBUS_DEAD_LETTER 2
+
+/**
+ * Passed over on purpose: the event counts as finished.
+ */
+#define EVBUS_SKIP 3
+
+/**
  * The handler goes on elsewhere and finishes later by evbus_delivery_finish. It must have called
  * evbus_delivery_retain before, else this counts as EVBUS_RETRY.
  */
@@ -319,7 +329,8 @@ typedef struct {
  *
  * @param delivery  The event, valid during the call and longer if it is retained.
  * @param user_data What was given to evbus_bus_subscribe.
- * @return EVBUS_DONE, EVBUS_RETRY, or EVBUS_PENDING; any other number counts as EVBUS_RETRY and is logged.
+ * @return EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER, EVBUS_SKIP or EVBUS_PENDING; any other number counts as
+ * EVBUS_RETRY and is logged.
  *
  * Thread: one of the callback threads of the bus; calls for one partition come one after the other, those of
  * different partitions side by side. It may block and may publish, but not close the bus, and must not leave by
@@ -1158,8 +1169,8 @@ void evbus_publish_results_free(evbus_publish_results *results);
  * handler returns afterwards changes nothing.
  *
  * @param delivery The delivery.
- * @param outcome  EVBUS_DONE or EVBUS_RETRY.
- * @param reason   Why, for the log, or NULL.
+ * @param outcome  EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER or EVBUS_SKIP.
+ * @param reason   Why, for the log and the dead letter, or NULL.
  * @param stale    Where it goes whether the partition is being or has been handed over, or the bus closes, so that
  *                 the outcome may come too late and the event be delivered again; or NULL.
  * @param error    Where the error goes, or NULL.
@@ -1192,7 +1203,7 @@ int32_t evbus_delivery_ack(evbus_delivery *delivery, evbus_error **error);
  * Says that the handling failed: evbus_delivery_finish with EVBUS_RETRY.
  *
  * @param delivery The delivery.
- * @param reason   Why, for the log, or NULL.
+ * @param reason   Why, for the log and the dead letter, or NULL.
  * @param error    Where the error goes, or NULL.
  * @return EVBUS_OK, or a code.
  *
@@ -1201,6 +1212,20 @@ int32_t evbus_delivery_ack(evbus_delivery *delivery, evbus_error **error);
  * Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
  */
 int32_t evbus_delivery_retry(evbus_delivery *delivery, const char *reason, evbus_error **error);
+
+/**
+ * Has the event put into the dead-letter topic: evbus_delivery_finish with EVBUS_DEAD_LETTER.
+ *
+ * @param delivery The delivery.
+ * @param reason   Why, for the log and the dead letter, or NULL.
+ * @param error    Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the delivery stays the caller's, who still releases it.
+ * Thread: any; never blocks.
+ * Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
+ */
+int32_t evbus_delivery_dead_letter(evbus_delivery *delivery, const char *reason, evbus_error **error);
 
 /**
  * Holds a delivery beyond the callback that it was lent to, or once more.
@@ -1280,6 +1305,17 @@ int64_t evbus_delivery_timestamp(const evbus_delivery *delivery);
  * Thread: any; never blocks.
  */
 int32_t evbus_delivery_attempt(const evbus_delivery *delivery);
+
+/**
+ * Whether no attempt follows this one, should it fail.
+ *
+ * @param delivery The delivery.
+ * @return false for NULL.
+ *
+ * Ownership: borrows.
+ * Thread: any; never blocks.
+ */
+bool evbus_delivery_is_last_attempt(const evbus_delivery *delivery);
 
 /**
  * The record's key.

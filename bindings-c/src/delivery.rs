@@ -15,6 +15,10 @@ use crate::text::{evbus_bytes, evbus_str};
 pub const EVBUS_DONE: i32 = 0;
 /// The handler failed: the retry policy of the bus says what follows.
 pub const EVBUS_RETRY: i32 = 1;
+/// No attempt can succeed: the event goes to the dead-letter topic at once.
+pub const EVBUS_DEAD_LETTER: i32 = 2;
+/// Passed over on purpose: the event counts as finished.
+pub const EVBUS_SKIP: i32 = 3;
 /// The handler goes on elsewhere and finishes later by evbus_delivery_finish. It must have called
 /// evbus_delivery_retain before, else this counts as EVBUS_RETRY.
 pub const EVBUS_PENDING: i32 = 4;
@@ -27,6 +31,8 @@ pub struct evbus_delivery {
 pub(crate) struct Handed {
     pub(crate) delivery: Delivery,
     live: Arc<Live>,
+    /// Whose part of the delivery this is, by its address.
+    subscription: usize,
     finished: AtomicBool,
     texts: OnceLock<Option<Texts>>,
 }
@@ -48,9 +54,9 @@ impl Object for evbus_delivery {
 }
 
 impl Handed {
-    pub(crate) fn hand(live: Arc<Live>) -> Shared<evbus_delivery> {
+    pub(crate) fn hand(live: Arc<Live>, subscription: usize) -> Shared<evbus_delivery> {
         let delivery = live.delivery.clone();
-        Shared::new(Handed { delivery, live, finished: AtomicBool::new(false), texts: OnceLock::new() })
+        Shared::new(Handed { delivery, live, subscription, finished: AtomicBool::new(false), texts: OnceLock::new() })
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -65,14 +71,15 @@ impl Handed {
     pub(crate) fn end(&self, verdict: Verdict) -> bool {
         let first = !self.finished.swap(true, Ordering::SeqCst);
         if first {
-            self.live.clone().end_part(verdict, false);
+            self.live.clone().end_part(self.subscription, verdict, false);
         }
         first
     }
 
     /// As [`Handed::end`], on a callback thread, which takes over what follows.
     pub(crate) fn end_here(&self, verdict: Verdict) -> Option<crate::feed::Call> {
-        if self.finished.swap(true, Ordering::SeqCst) { None } else { self.live.clone().end_part(verdict, true) }
+        let first = !self.finished.swap(true, Ordering::SeqCst);
+        if first { self.live.clone().end_part(self.subscription, verdict, true) } else { None }
     }
 
     fn texts(&self) -> Option<&Texts> {
@@ -109,10 +116,12 @@ pub(crate) fn verdict(outcome: i32, reason: Option<&str>) -> Result<Verdict> {
     match outcome {
         EVBUS_DONE => Ok(Verdict::Answer(Outcome::Done, String::new())),
         EVBUS_RETRY => Ok(Verdict::failed(reason.unwrap_or("the handler returned EVBUS_RETRY"))),
-        _ => {
-            Err(Error::new(ErrorKind::Argument, format!("{outcome} is no outcome"))
-                .hint("pass EVBUS_DONE or EVBUS_RETRY"))
+        EVBUS_DEAD_LETTER => {
+            Ok(Verdict::Answer(Outcome::DeadLetter, reason.unwrap_or("the handler returned EVBUS_DEAD_LETTER").into()))
         }
+        EVBUS_SKIP => Ok(Verdict::Answer(Outcome::Skip, reason.unwrap_or("the handler returned EVBUS_SKIP").into())),
+        _ => Err(Error::new(ErrorKind::Argument, format!("{outcome} is no outcome"))
+            .hint("pass EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER or EVBUS_SKIP")),
     }
 }
 
@@ -120,8 +129,8 @@ pub(crate) fn verdict(outcome: i32, reason: Option<&str>) -> Result<Verdict> {
 /// handler returns afterwards changes nothing.
 ///
 /// @param delivery The delivery.
-/// @param outcome  EVBUS_DONE or EVBUS_RETRY.
-/// @param reason   Why, for the log, or NULL.
+/// @param outcome  EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER or EVBUS_SKIP.
+/// @param reason   Why, for the log and the dead letter, or NULL.
 /// @param stale    Where it goes whether the partition is being or has been handed over, or the bus closes, so that
 ///                 the outcome may come too late and the event be delivered again; or NULL.
 /// @param error    Where the error goes, or NULL.
@@ -174,7 +183,7 @@ pub extern "C" fn evbus_delivery_ack(delivery: *mut evbus_delivery, error: *mut 
 /// Says that the handling failed: evbus_delivery_finish with EVBUS_RETRY.
 ///
 /// @param delivery The delivery.
-/// @param reason   Why, for the log, or NULL.
+/// @param reason   Why, for the log and the dead letter, or NULL.
 /// @param error    Where the error goes, or NULL.
 /// @return EVBUS_OK, or a code.
 ///
@@ -190,6 +199,28 @@ pub extern "C" fn evbus_delivery_retry(
     boundary!(error error => {
         let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
         finish(delivery, verdict(EVBUS_RETRY, reason)?, std::ptr::null_mut())
+    })
+}
+
+/// Has the event put into the dead-letter topic: evbus_delivery_finish with EVBUS_DEAD_LETTER.
+///
+/// @param delivery The delivery.
+/// @param reason   Why, for the log and the dead letter, or NULL.
+/// @param error    Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: the delivery stays the caller's, who still releases it.
+/// Thread: any; never blocks.
+/// Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_dead_letter(
+    delivery: *mut evbus_delivery,
+    reason: *const c_char,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => {
+        let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
+        finish(delivery, verdict(EVBUS_DEAD_LETTER, reason)?, std::ptr::null_mut())
     })
 }
 
@@ -282,6 +313,18 @@ pub extern "C" fn evbus_delivery_timestamp(delivery: *const evbus_delivery) -> i
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_attempt(delivery: *const evbus_delivery) -> i32 {
     boundary!(0 => known(delivery).map_or(0, |handed| i32::try_from(handed.delivery.attempt()).unwrap_or(i32::MAX)))
+}
+
+/// Whether no attempt follows this one, should it fail.
+///
+/// @param delivery The delivery.
+/// @return false for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_is_last_attempt(delivery: *const evbus_delivery) -> bool {
+    boundary!(false => known(delivery).is_some_and(|handed| handed.delivery.is_last_attempt()))
 }
 
 /// The record's key.

@@ -6,10 +6,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use event_bus::{
-    Delivery, Error, ErrorKind, Finished, Intake, Level, Log, LogRecord, Outcome, RecordSink, Result, Ticket,
+    Delivery, Error, ErrorKind, Failure, Finished, Intake, Level, Log, LogRecord, Outcome, RecordSink, Result, Ticket,
 };
 
 use crate::boundary::Shared;
@@ -34,13 +34,27 @@ impl Verdict {
     }
 }
 
-/// What the parts of a delivery amount to, so far.
+/// What the parts of a delivery amount to, so far: of several the last of these counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sum {
     Gone,
     Done,
+    Skip,
+    DeadLetter,
     Failed,
     Recalled,
+}
+
+impl Sum {
+    fn outcome(self) -> Outcome {
+        match self {
+            Sum::Gone | Sum::Recalled => Outcome::Released,
+            Sum::Done => Outcome::Done,
+            Sum::Skip => Outcome::Skip,
+            Sum::DeadLetter => Outcome::DeadLetter,
+            Sum::Failed => Outcome::Failed,
+        }
+    }
 }
 
 /// A run on its way: what is left of it.
@@ -49,12 +63,35 @@ struct Run {
     rest: Mutex<VecDeque<Delivery>>,
 }
 
+/// The parts of a delivery that have ended, kept for its next attempt, which calls only those that failed.
+#[derive(Clone)]
+struct Parts {
+    sum: Sum,
+    failure: Option<Box<Failure>>,
+    /// The subscriptions that have ended well, by their addresses.
+    settled: Vec<usize>,
+}
+
+impl Parts {
+    const NONE: Parts = Parts { sum: Sum::Gone, failure: None, settled: Vec::new() };
+
+    fn add(&mut self, part: Sum, failure: Option<Box<Failure>>) {
+        if part > self.sum {
+            self.sum = part;
+            self.failure = failure;
+        }
+    }
+}
+
 /// One delivery on its way through all subscriptions of its topic.
 pub(crate) struct Live {
     pub(crate) delivery: Delivery,
     run: Arc<Run>,
     open: AtomicUsize,
-    sum: Mutex<Sum>,
+    /// What earlier attempts and this one have settled.
+    settled: Mutex<Parts>,
+    /// The worst of this attempt's failures.
+    unsettled: Mutex<Parts>,
     started: Instant,
 }
 
@@ -66,32 +103,52 @@ impl Live {
 
     /// Counts a part that ended, and goes on when it was the last; with `here`, a call of a handler that follows is
     /// given back instead of being handed to another thread.
-    pub(crate) fn end_part(self: Arc<Self>, verdict: Verdict, here: bool) -> Option<Call> {
-        let feed = self.run.feed.clone();
-        let part = match verdict {
-            Verdict::Gone => Sum::Gone,
-            Verdict::Recalled => Sum::Recalled,
-            Verdict::Answer(Outcome::Done, _) => Sum::Done,
-            Verdict::Answer(Outcome::Released, _) => Sum::Recalled,
-            Verdict::Answer(Outcome::Failed, reason) => {
-                feed.log.write(handler_failed(&self.delivery, &reason));
-                Sum::Failed
+    pub(crate) fn end_part(self: Arc<Self>, subscription: usize, verdict: Verdict, here: bool) -> Option<Call> {
+        let (part, reason) = match verdict {
+            Verdict::Gone => (Sum::Gone, None),
+            Verdict::Recalled | Verdict::Answer(Outcome::Released, _) => (Sum::Recalled, None),
+            Verdict::Answer(Outcome::Done, _) => (Sum::Done, None),
+            Verdict::Answer(Outcome::Skip, reason) => (Sum::Skip, Some(reason)),
+            Verdict::Answer(Outcome::DeadLetter, reason) => (Sum::DeadLetter, Some(reason)),
+            Verdict::Answer(Outcome::Failed | Outcome::Invalid, reason) => (Sum::Failed, Some(reason)),
+        };
+        let failure = reason.map(|message| {
+            if part == Sum::Failed {
+                self.run.feed.log.write(handler_failed(&self.delivery, &message));
             }
-        };
-        let mut sum = lock(&self.sum);
-        *sum = (*sum).max(part);
-        let amount = *sum;
-        drop(sum);
-        if self.open.fetch_sub(1, Ordering::SeqCst) > 1 {
-            return None;
+            let code = ErrorKind::Handler.code().to_owned();
+            Box::new(Failure { handler: "C".to_owned(), code, message, retryable: None })
+        });
+        if part >= Sum::Failed {
+            lock(&self.unsettled).add(part, failure);
+        } else {
+            let mut settled = lock(&self.settled);
+            settled.settled.push(subscription);
+            settled.add(part, failure);
         }
-        let outcome = match amount {
-            Sum::Gone | Sum::Recalled => Outcome::Released,
-            Sum::Done => Outcome::Done,
-            Sum::Failed => Outcome::Failed,
-        };
-        feed.answer(&[Finished { ticket: self.delivery.ticket(), outcome, elapsed: self.started.elapsed() }]);
-        Feed::go_on(&self.run, here)
+        if self.open.fetch_sub(1, Ordering::SeqCst) > 1 { None } else { self.end(here) }
+    }
+
+    /// All parts have ended.
+    fn end(&self, here: bool) -> Option<Call> {
+        let feed = &self.run.feed;
+        let ticket = self.delivery.ticket();
+        let settled = std::mem::replace(&mut *lock(&self.settled), Parts::NONE);
+        let unsettled = std::mem::replace(&mut *lock(&self.unsettled), Parts::NONE);
+        if unsettled.sum == Sum::Gone {
+            feed.answer(ticket, settled.sum.outcome(), self.started.elapsed(), settled.failure);
+            return Feed::go_on(&self.run, here);
+        }
+        if !self.delivery.is_last_attempt() && !settled.settled.is_empty() {
+            lock(&feed.settled).insert(ticket, settled);
+        }
+        feed.answer(ticket, unsettled.sum.outcome(), self.started.elapsed(), unsettled.failure);
+        // What follows must not overtake the next attempt.
+        let rest = std::mem::take(&mut *lock(&self.run.rest));
+        for delivery in rest {
+            feed.answer(delivery.ticket(), Outcome::Released, Duration::ZERO, None);
+        }
+        None
     }
 }
 
@@ -136,6 +193,8 @@ pub(crate) struct Feed {
     by_topic: RwLock<HashMap<Arc<str>, Vec<Arc<Subscription>>>>,
     /// Per slot, the epoch whose deliveries must not start any more.
     recalled: RwLock<Vec<Option<u16>>>,
+    /// What is settled of deliveries that will come again.
+    settled: Mutex<HashMap<Ticket, Parts>>,
     intake: Weak<Intake>,
     pub(crate) pool: Pool<Call>,
     /// All callbacks of the bus.
@@ -146,7 +205,8 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(intake: Weak<Intake>, callback_threads: usize, gate: Arc<Gate>, log: Log) -> Self {
         let pool = Pool::new(callback_threads);
-        Feed { by_topic: RwLock::default(), recalled: RwLock::default(), intake, pool, gate, log }
+        let (by_topic, recalled, settled) = (RwLock::default(), RwLock::default(), Mutex::default());
+        Feed { by_topic, recalled, settled, intake, pool, gate, log }
     }
 
     pub(crate) fn add(&self, subscription: Arc<Subscription>) -> Result<()> {
@@ -181,10 +241,10 @@ impl Feed {
         self.by_topic.read().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
     }
 
-    fn answer(&self, finished: &[Finished]) {
+    fn answer(&self, ticket: Ticket, outcome: Outcome, elapsed: Duration, failure: Option<Box<Failure>>) {
         // Without a core nobody waits for answers.
         if let Some(intake) = self.intake.upgrade() {
-            intake.finish(finished);
+            intake.finish(&[Finished { ticket, outcome, elapsed, failure }]);
         }
     }
 
@@ -201,23 +261,27 @@ impl Feed {
         let feed = &run.feed;
         loop {
             let delivery = lock(&run.rest).pop_front()?;
-            let wanted = if feed.is_recalled(delivery.ticket()) { Vec::new() } else { feed.of(delivery.topic()) };
-            let started = Instant::now();
+            let ticket = delivery.ticket();
+            let mut wanted = if feed.is_recalled(ticket) { Vec::new() } else { feed.of(delivery.topic()) };
+            let before = if delivery.attempt() > 1 { lock(&feed.settled).remove(&ticket) } else { None };
+            let before = before.unwrap_or(Parts::NONE);
+            wanted.retain(|subscription| !before.settled.contains(&Arc::as_ptr(subscription).addr()));
             if wanted.is_empty() {
-                let outcome = Outcome::Released;
-                feed.answer(&[Finished { ticket: delivery.ticket(), outcome, elapsed: started.elapsed() }]);
+                // Nobody wants it, or those who failed have gone: what is settled counts.
+                feed.answer(ticket, before.sum.outcome(), Duration::ZERO, before.failure);
                 continue;
             }
             let live = Arc::new(Live {
                 delivery,
                 run: run.clone(),
                 open: AtomicUsize::new(wanted.len()),
-                sum: Mutex::new(Sum::Gone),
-                started,
+                settled: Mutex::new(before),
+                unsettled: Mutex::new(Parts::NONE),
+                started: Instant::now(),
             });
             let mut first = None;
             for subscription in wanted {
-                let handed = Handed::hand(live.clone());
+                let handed = Handed::hand(live.clone(), Arc::as_ptr(&subscription).addr());
                 if matches!(subscription.kind, Kind::Pull(_)) {
                     subscription.push(handed);
                     continue;
@@ -251,6 +315,7 @@ impl RecordSink for Sink {
         }
         recalled[index] = Some(epoch);
         drop(recalled);
+        lock(&feed.settled).retain(|ticket, _| (ticket.slot(), ticket.epoch()) != (slot, epoch));
         let concerned = |handed: &Shared<evbus_delivery>| {
             let ticket = handed.delivery.ticket();
             (ticket.slot(), ticket.epoch()) == (slot, epoch)

@@ -76,6 +76,7 @@ fn a_panic_inside_any_function_is_told() {
         evbus_config_set_callback_threads(null_mut(), 1);
         evbus_config_set_log(null_mut(), 0, None, null_mut(), None);
         evbus_delivery_ack(null_mut());
+        evbus_delivery_dead_letter(null_mut(), null());
         evbus_delivery_finish(null_mut(), 0, null(), null_mut());
         evbus_delivery_header_at(null(), 0, null_mut(), null_mut());
         evbus_delivery_retain(null_mut());
@@ -117,6 +118,7 @@ fn a_panic_inside_any_function_is_told() {
         evbus_config_free(null_mut()) = ();
         evbus_config_new() = null_mut();
         evbus_delivery_attempt(null()) = 0;
+        evbus_delivery_is_last_attempt(null()) = false;
         evbus_delivery_header_count(null()) = 0;
         evbus_delivery_occurred_on(null(), null_mut()) = false;
         evbus_delivery_offset(null()) = -1;

@@ -18,7 +18,8 @@ use crate::wait;
 ///
 /// @param delivery  The event, valid during the call and longer if it is retained.
 /// @param user_data What was given to evbus_bus_subscribe.
-/// @return EVBUS_DONE, EVBUS_RETRY, or EVBUS_PENDING; any other number counts as EVBUS_RETRY and is logged.
+/// @return EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER, EVBUS_SKIP or EVBUS_PENDING; any other number counts as
+/// EVBUS_RETRY and is logged.
 ///
 /// Thread: one of the callback threads of the bus; calls for one partition come one after the other, those of
 /// different partitions side by side. It may block and may publish, but not close the bus, and must not leave by

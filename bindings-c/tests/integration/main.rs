@@ -2,7 +2,7 @@
 
 mod exports;
 mod header;
-mod program;
+mod programs;
 mod sources;
 
 use std::path::{Path, PathBuf};

@@ -27,6 +27,15 @@ int main(void)
     check(!evbus_code_retryable(EVBUS_ERR_CONFIG), "a wrong configuration cannot be tried again");
     check(evbus_code_fatal(EVBUS_ERR_FENCED), "a fenced bus is dead");
     check(!evbus_code_fatal(EVBUS_ERR_TIMEOUT), "a late bus is not dead");
-    printf("evbus %s abi %d\n", evbus_version_string(), (int)evbus_abi_version());
+    check(evbus_abi_check(EVBUS_ABI_VERSION, EVBUS_VERSION_NUMBER, NULL) == EVBUS_OK, "header and library belong together");
+    evbus_error *error = NULL;
+    check(evbus_abi_check(EVBUS_ABI_VERSION, EVBUS_VERSION_NUMBER + 1, &error) == EVBUS_ERR_ILLEGAL_STATE,
+          "a library that is older than the header is refused");
+    check(strstr(evbus_error_message(error), "header") != NULL,
+          "the error says why");
+    evbus_error_free(error);
+    check(evbus_abi_check(EVBUS_ABI_VERSION + 1, EVBUS_VERSION_NUMBER, NULL) == EVBUS_ERR_ILLEGAL_STATE,
+          "another interface is refused");
+    puts("ok");
     return failures == 0 ? 0 : 1;
 }

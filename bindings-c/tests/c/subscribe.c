@@ -1,0 +1,246 @@
+/* Handlers and polling: order, failures, finishing later from other threads, descriptors, ends. */
+
+#include "check.h"
+#include <poll.h>
+
+enum { AGGREGATES = 5, EACH = 40 };
+
+typedef struct {
+    pthread_mutex_t mutex;
+    counter handled;
+    counter freed;
+    long next[AGGREGATES];
+    evbus_delivery *pending;
+} state;
+
+static int number_of(const evbus_delivery *delivery)
+{
+    evbus_str payload = evbus_delivery_payload(delivery);
+    int number = -1;
+    char text[64];
+    CHECK(payload.len < sizeof text);
+    memcpy(text, payload.data, payload.len);
+    text[payload.len] = '\0';
+    CHECK(sscanf(text, "{\"number\":%d}", &number) == 1);
+    return number;
+}
+
+static int32_t in_order(evbus_delivery *delivery, void *user_data)
+{
+    state *state = user_data;
+    evbus_str aggregate = evbus_delivery_aggregate_id(delivery);
+    int of = aggregate.data[aggregate.len - 1] - '0';
+    pthread_mutex_lock(&state->mutex);
+    CHECK(number_of(delivery) == state->next[of]);
+    state->next[of] += 1;
+    pthread_mutex_unlock(&state->mutex);
+    counter_add(&state->handled, 1);
+    return EVBUS_DONE;
+}
+
+static void on_free(void *user_data)
+{
+    state *state = user_data;
+    counter_add(&state->freed, 1);
+}
+
+static void publish_all(evbus_bus *bus, const char *type)
+{
+    for (int number = 0; number < EACH; number++)
+        for (int of = 0; of < AGGREGATES; of++) {
+            char aggregate[16];
+            snprintf(aggregate, sizeof aggregate, "a%d", of);
+            publish_number(bus, type, aggregate, number);
+        }
+}
+
+static void handlers(evbus_bus *bus)
+{
+    evbus_error *error = NULL;
+    static state first = {PTHREAD_MUTEX_INITIALIZER, COUNTER_INIT, COUNTER_INIT, {0}, NULL};
+    static state second = {PTHREAD_MUTEX_INITIALIZER, COUNTER_INIT, COUNTER_INIT, {0}, NULL};
+    evbus_subscription *subscription = NULL;
+    OK(evbus_bus_subscribe(bus, "handlers", in_order, &first, on_free, &subscription, &error));
+    OK(evbus_bus_subscribe(bus, "handlers", in_order, &second, on_free, NULL, &error));
+    evbus_delivery *delivery = NULL;
+    FAILS(EVBUS_ERR_ILLEGAL_STATE, evbus_subscription_poll(subscription, 0, &delivery, &error));
+    publish_all(bus, "handlers");
+    CHECK(counter_await(&first.handled, AGGREGATES * EACH) && counter_await(&second.handled, AGGREGATES * EACH));
+    OK(evbus_subscription_unsubscribe(subscription, -1, &error));
+    CHECK(counter_await(&first.freed, 1));
+    evbus_subscription_free(subscription);
+    publish_number(bus, "handlers", "a0", EACH);
+    CHECK(counter_await(&second.handled, AGGREGATES * EACH + 1));
+    CHECK(counter_get(&first.handled) == AGGREGATES * EACH && counter_get(&second.freed) == 0);
+}
+
+/* Each outcome once; the events behind a failed one still come. */
+static int32_t by_number(evbus_delivery *delivery, void *user_data)
+{
+    evbus_error *error = NULL;
+    state *state = user_data;
+    counter_add(&state->handled, 1);
+    bool stale = true;
+    switch (number_of(delivery)) {
+    case 0:
+        return EVBUS_RETRY;
+    case 1:
+        return 77;
+    case 2:
+        /* Nobody holds it. */
+        return EVBUS_PENDING;
+    case 3:
+        OK(evbus_delivery_finish(delivery, EVBUS_DONE, NULL, &stale, &error));
+        CHECK(!stale);
+        FAILS(EVBUS_ERR_ILLEGAL_STATE, evbus_delivery_retry(delivery, "late", &error));
+        FAILS(EVBUS_ERR_ARGUMENT, evbus_delivery_finish(delivery, 77, NULL, NULL, &error));
+        return EVBUS_RETRY;
+    case 4:
+        OK(evbus_delivery_retain(delivery, &error));
+        state->pending = delivery;
+        return EVBUS_PENDING;
+    default:
+        return EVBUS_DONE;
+    }
+}
+
+static char logged[16384];
+
+static void on_log(const evbus_log_record *record, void *user_data)
+{
+    pthread_mutex_t *mutex = user_data;
+    CHECK(evbus_log_record_message(record)[0] != '\0' && evbus_log_record_fields(record)[0] == '{');
+    pthread_mutex_lock(mutex);
+    size_t used = strlen(logged);
+    snprintf(logged + used, sizeof logged - used, "%d %s %s\n", (int)evbus_log_record_level(record),
+             evbus_log_record_event(record), evbus_code_name(evbus_error_code(evbus_log_record_error(record))));
+    pthread_mutex_unlock(mutex);
+}
+
+static void outcomes(void)
+{
+    evbus_error *error = NULL;
+    evbus_bus *bus = NULL;
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static state state = {PTHREAD_MUTEX_INITIALIZER, COUNTER_INIT, COUNTER_INIT, {0}, NULL};
+    evbus_config *config = memory_config("outcomes", "outcomes");
+    OK(evbus_config_set_log(config, EVBUS_LOG_INFO, on_log, &mutex, NULL, &error));
+    OK(evbus_bus_connect(config, &bus, &error));
+    evbus_config_free(config);
+    OK(evbus_bus_subscribe(bus, "outcomes", by_number, &state, on_free, NULL, &error));
+    for (int number = 0; number < 7; number++)
+        publish_number(bus, "outcomes", "a", number);
+    CHECK(counter_await(&state.handled, 5));
+    /* The fifth is open: what is behind it in its partition waits for it. */
+    CHECK(counter_get(&state.handled) == 5);
+    OK(evbus_delivery_ack(state.pending, &error));
+    CHECK(counter_await(&state.handled, 7));
+    CHECK(number_of(state.pending) == 4);
+    evbus_delivery_release(state.pending);
+    close_bus(bus);
+    CHECK(counter_get(&state.freed) == 1);
+    CHECK(strstr(logged, "1 connection_established EVBUS_OK\n") != NULL || strstr(logged, "memory_transport") != NULL);
+    CHECK(strstr(logged, "3 handler_failed EVBUS_HANDLER\n") != NULL);
+    CHECK(strstr(logged, "2 handler_misbehaved EVBUS_OK\n") != NULL);
+}
+
+static void polling(evbus_bus *bus)
+{
+    evbus_error *error = NULL;
+    evbus_subscription *subscription = NULL;
+    evbus_delivery *delivery = NULL;
+    int fd = -1;
+    long next[AGGREGATES] = {0};
+    OK(evbus_bus_subscribe_pull(bus, "polling", &subscription, &error));
+    OK(evbus_subscription_fd(subscription, &fd, &error));
+    struct pollfd waiting = {.fd = fd, .events = POLLIN, .revents = 0};
+    CHECK(poll(&waiting, 1, 0) == 0);
+    OK(evbus_subscription_poll(subscription, 0, &delivery, &error));
+    CHECK(delivery == NULL);
+    publish_all(bus, "polling");
+    for (int handled = 0; handled < AGGREGATES * EACH; handled++) {
+        CHECK(poll(&waiting, 1, DEADLINE_MS) == 1);
+        OK(evbus_subscription_poll(subscription, 0, &delivery, &error));
+        CHECK(delivery != NULL);
+        evbus_str aggregate = evbus_delivery_aggregate_id(delivery);
+        CHECK(number_of(delivery) == next[aggregate.data[aggregate.len - 1] - '0']++);
+        OK(evbus_delivery_ack(delivery, &error));
+        evbus_delivery_release(delivery);
+    }
+    CHECK(poll(&waiting, 1, 0) == 0);
+
+    /* The next of a partition comes when the one before has ended, also by being released. */
+    evbus_delivery *second = NULL;
+    publish_number(bus, "polling", "a0", EACH);
+    publish_number(bus, "polling", "a0", EACH + 1);
+    OK(evbus_subscription_poll(subscription, DEADLINE_MS, &delivery, &error));
+    CHECK(delivery != NULL && number_of(delivery) == EACH);
+    OK(evbus_subscription_poll(subscription, 50, &second, &error));
+    CHECK(second == NULL);
+    evbus_delivery_release(delivery);
+    OK(evbus_subscription_poll(subscription, DEADLINE_MS, &second, &error));
+    CHECK(second != NULL && number_of(second) == EACH + 1);
+    OK(evbus_delivery_retry(second, "the disk is full", &error));
+    evbus_delivery_release(second);
+
+    /* The end is shown for ever. */
+    OK(evbus_subscription_unsubscribe(subscription, -1, &error));
+    for (int times = 0; times < 2; times++) {
+        CHECK(poll(&waiting, 1, DEADLINE_MS) == 1);
+        FAILS(EVBUS_ERR_CLOSED, evbus_subscription_poll(subscription, -1, &delivery, &error));
+    }
+    evbus_subscription_free(subscription);
+}
+
+typedef struct {
+    evbus_bus *bus;
+    evbus_subscription *subscription;
+    counter handled;
+    counter freed;
+} own;
+
+static void on_own_free(void *user_data)
+{
+    counter_add(&((own *)user_data)->freed, 1);
+}
+
+/* A handler may publish, subscribe and end its own subscription. */
+static int32_t ends_itself(evbus_delivery *delivery, void *user_data)
+{
+    evbus_error *error = NULL;
+    own *own = user_data;
+    publish_number(own->bus, "more", "a", number_of(delivery));
+    OK(evbus_subscription_unsubscribe(own->subscription, -1, &error));
+    CHECK(counter_get(&own->freed) == 0);
+    counter_add(&own->handled, 1);
+    return EVBUS_DONE;
+}
+
+static void from_within(evbus_bus *bus)
+{
+    evbus_error *error = NULL;
+    static own own = {NULL, NULL, COUNTER_INIT, COUNTER_INIT};
+    own.bus = bus;
+    OK(evbus_bus_subscribe(bus, "within", ends_itself, &own, on_own_free, &own.subscription, &error));
+    publish_number(bus, "within", "a", 1);
+    CHECK(counter_await(&own.handled, 1) && counter_await(&own.freed, 1));
+    publish_number(bus, "within", "a", 2);
+    evbus_subscription_free(own.subscription);
+    /* A subscription that goes without being ended ends too. */
+    evbus_subscription *subscription = NULL;
+    OK(evbus_bus_subscribe_pull(bus, "within", &subscription, &error));
+    evbus_subscription_free(subscription);
+    CHECK(counter_get(&own.handled) == 1);
+}
+
+int main(void)
+{
+    evbus_bus *bus = memory_bus("subscribe", "subscribe");
+    handlers(bus);
+    polling(bus);
+    from_within(bus);
+    close_bus(bus);
+    outcomes();
+    puts("ok");
+    return 0;
+}

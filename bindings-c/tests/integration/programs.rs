@@ -1,0 +1,64 @@
+//! C programs that use the library, each a file of `tests/c`: they check and end with status 0.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::{compilers, crate_dir, include_dir, library, run, scratch};
+
+/// Compiles a program with every compiler, strictly, and gives what the first one made.
+fn compiled(name: &str) -> PathBuf {
+    let folder = scratch(&format!("programs/{name}"));
+    // The name that the linker writes into the program is the one that must lie beside it.
+    let versioned = folder.join("libevbus.so.1");
+    fs::copy(library(), &versioned).expect("a copy of the library");
+    let programs: Vec<PathBuf> = compilers()
+        .into_iter()
+        .map(|compiler| {
+            let program = folder.join(compiler);
+            run(Command::new(compiler)
+                .args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-pedantic", "-Werror", "-pthread", "-I"])
+                .arg(include_dir())
+                .arg(crate_dir().join(format!("tests/c/{name}.c")))
+                .arg(&versioned)
+                .arg("-Wl,-rpath,$ORIGIN")
+                .arg("-o")
+                .arg(&program));
+            program
+        })
+        .collect();
+    programs.into_iter().next().expect("a compiler")
+}
+
+/// One test per file, so that they run side by side.
+macro_rules! programs {
+    ($($(#[$doc:meta])* $test:ident = $name:literal;)+) => {
+        const ALL: &[&str] = &[$($name),+];
+        $( $(#[$doc])* #[test] fn $test() { assert_eq!(run(&mut Command::new(compiled($name))).trim(), "ok"); } )+
+    };
+}
+
+#[cfg(target_os = "linux")]
+programs! {
+    the_header_belongs_to_the_library = "version";
+    misuse_is_told_and_crashes_nothing = "misuse";
+    events_and_records_are_published = "publish";
+    events_are_handled_and_polled = "subscribe";
+    closing_keeps_its_promises = "close";
+    many_threads_share_a_bus = "threads";
+    a_child_of_a_fork_is_refused = "fork";
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_program_is_run() {
+    let mut found: Vec<String> = fs::read_dir(crate_dir().join("tests/c"))
+        .expect("the programs")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name in UTF-8"))
+        .filter_map(|name| name.strip_suffix(".c").map(str::to_owned))
+        .collect();
+    found.sort();
+    let mut all = ALL.to_vec();
+    all.sort_unstable();
+    assert_eq!(found, all);
+}
