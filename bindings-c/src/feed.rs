@@ -143,12 +143,7 @@ impl Live {
             lock(&feed.settled).insert(ticket, settled);
         }
         feed.answer(ticket, unsettled.sum.outcome(), self.started.elapsed(), unsettled.failure);
-        // What follows must not overtake the next attempt.
-        let rest = std::mem::take(&mut *lock(&self.run.rest));
-        for delivery in rest {
-            feed.answer(delivery.ticket(), Outcome::Released, Duration::ZERO, None);
-        }
-        None
+        Feed::go_on(&self.run, here)
     }
 }
 
