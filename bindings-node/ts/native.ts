@@ -1,6 +1,6 @@
 // The only file that touches the addon.
 
-import { clearInterval, setImmediate, setInterval } from './clock';
+import { clearInterval, setInterval } from './clock';
 import {
   type ArgumentError,
   type EventBusError,
@@ -9,6 +9,7 @@ import {
   type NativeError,
 } from './error';
 import { loadAddon } from './platform';
+import type { EffectivePolicy } from './registry';
 
 /** The addon's classes and functions, as bindings-node/src exports them. */
 export interface Addon {
@@ -19,6 +20,11 @@ export interface Addon {
    * Returns the effective settings as JSON (`EffectiveConfig`); throws a native error (see `errorFromThrown`).
    */
   validateConfig(configJson: string): string;
+  /**
+   * What a subscription with these options wants: the options in force as JSON (`EffectivePolicy`); throws a native
+   * error.
+   */
+  validateSubscription(configJson: string, optionsJson: string): string;
   /** The table of error kinds as JSON: `[{kind, number, code, class, retryable, fatal}]`. */
   errorTable(): string;
   version(): string;
@@ -44,12 +50,15 @@ export interface NativeBus {
   pump(out: Int32Array, status: Int32Array): number;
   /** The error of a completion whose kind is not 0, as JSON; once. */
   failure(slot: number): string;
-  /** Consumes exactly these topics; answers `{}`. */
-  setTopics(op: number, topics: string[]): void;
+  /** Consumes exactly these topics, `[{topic, policy?}]` as JSON; answers `{}`. */
+  setTopics(op: number, topicsJson: string): void;
   /** The next batch of deliveries: 18 numbers each in `index`, over `data`. Null when none waits. */
   takeDeliveries(): DeliveryBatch | null;
-  /** Answers deliveries: rows of (ticketLo, ticketHi, outcome, elapsedMicros); outcome 0 done, 1 failed, 2 released. */
-  finish(rows: Int32Array, count: number): void;
+  /**
+   * Answers deliveries: rows of (ticketLo, ticketHi, outcome, elapsedMicros); outcome 0 done, 1 failed, 2 released,
+   * 3 invalid. `failuresJson`: `[{row, handler, code, message, retryable?}]` of rows that failed or are invalid.
+   */
+  finish(rows: Int32Array, count: number, failuresJson?: string): void;
   /** What happened, as a JSON array of `Notice`; null when nothing did. */
   takeNotices(): string | null;
   /** At most 3 s late. */
@@ -87,6 +96,8 @@ export interface EffectiveConfig {
   readonly publishTimeoutMs: number;
   readonly connectTimeoutMs: number;
   readonly shutdownTimeoutMs: number;
+  /** What subscriptions want that give no options. */
+  readonly policy: EffectivePolicy;
 }
 
 /** What another thread has to say. */
@@ -106,7 +117,9 @@ export type Notice =
       readonly error?: NativeError;
     }
   /** Deliveries of this slot and epoch that have not started must not start; answer them `released`. */
-  | { readonly type: 'stop'; readonly slot: number; readonly epoch: number };
+  | { readonly type: 'stop'; readonly slot: number; readonly epoch: number }
+  /** Nobody can use what running handlers of this slot and epoch still do. */
+  | { readonly type: 'abort'; readonly slot: number; readonly epoch: number };
 
 let loaded: Addon | undefined;
 
@@ -143,8 +156,6 @@ const LONGEST_INTERVAL_MS = 0x7fff_ffff;
 export class KeepAlive {
   readonly #handle = setInterval(() => {}, LONGEST_INTERVAL_MS);
   #holders = 0;
-  #held = false;
-  #checking = false;
 
   constructor() {
     this.#handle.unref();
@@ -152,25 +163,14 @@ export class KeepAlive {
 
   hold(): void {
     this.#holders += 1;
-    if (this.#held) return;
-    this.#held = true;
-    this.#handle.ref();
+    if (this.#holders === 1) this.#handle.ref();
   }
 
-  /** Undoes one {@link hold}, a moment later: whoever awaited its end may begin something new. */
+  /** Undoes one {@link hold}. Whoever awaited its end may begin something new before the process could end. */
   release(): void {
     this.#holders -= 1;
-    if (this.#holders > 0 || this.#checking) return;
-    this.#checking = true;
-    setImmediate(this.#check);
+    if (this.#holders === 0) this.#handle.unref();
   }
-
-  readonly #check = (): void => {
-    this.#checking = false;
-    if (this.#holders > 0) return;
-    this.#held = false;
-    this.#handle.unref();
-  };
 
   /** The end of it: it holds nothing any more. */
   close(): void {
