@@ -72,6 +72,11 @@ export class Steps {
         `${state.padEnd(8)}${name.padEnd(width + 2)}${seconds(ms).padStart(9)}  ${why.split('\n')[0] || tally}`,
       );
     }
+    // Again, because what a runner printed is far above, or cut off.
+    for (const { name, state, tally } of this.#ends) {
+      if (state === 'FAILED' && tally.named.length > 0)
+        console.log(`\nfailed in ${name}:\n  ${tally.named.join('\n  ')}`);
+    }
     for (const { name, state, why } of this.#ends) {
       if (state === 'SKIPPED') console.log(`\n!!! SKIPPED: ${name} !!!\n${why}`);
     }

@@ -3,8 +3,19 @@
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what colours are made of
 const COLOURS = /\u001b\[[0-9;]*m/g;
 
+/** How a runner names a test that failed, and vitest what it failed with. */
+const FAILED_TEST = [
+  /^test (.+) \.\.\. FAILED$/,
+  /^\s*✖ (?!failing tests:)(.+?)( \([\d.]+m?s\))?$/,
+  /^ FAIL {2}(.+)$/,
+  /^((?:\w*Error): .+)$/,
+];
+const MAX_NAMED = 20;
+
 /** Counts of tests. */
 export class Tally {
+  /** Lines that name what failed. */
+  named = [];
   passed = 0;
   failed = 0;
   skipped = 0;
@@ -28,6 +39,9 @@ export class Tally {
    */
   line(text) {
     const line = text.replace(COLOURS, '').trimEnd();
+    const failed = FAILED_TEST.map((form) => form.exec(line)?.[1]).find(Boolean);
+    if (failed && this.named.length < MAX_NAMED && !this.named.includes(failed))
+      this.named.push(failed);
     const cargo = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(line);
     if (cargo) return this.#count(cargo[1], cargo[2], cargo[3]);
     const node = /^\u2139 (pass|fail|cancelled|skipped|todo) (\d+)$/.exec(line);

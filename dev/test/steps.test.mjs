@@ -31,6 +31,27 @@ test('the closing lines of every runner are counted, coloured ones too', () => {
   assert.equal(String(tally), '138 passed, 5 failed, 9 skipped');
 });
 
+test('failed tests are remembered by name, whichever runner names them', () => {
+  const tally = new Tally();
+  for (const line of [
+    'test config::tests::defaults ... ok',
+    'test bus::everything_arrives ... FAILED',
+    '\u001b[41m\u001b[1m FAIL \u001b[22m\u001b[49m bindings-node/test/exit.test.ts > exit > in a handler',
+    'AssertionError: expected 1 to be 2',
+    '✖ the demo ends (1204.5ms)',
+    '✖ failing tests:',
+    '  ✖ the demo ends (1204.5ms)',
+  ]) {
+    tally.line(line);
+  }
+  assert.deepEqual(tally.named, [
+    'bus::everything_arrives',
+    'bindings-node/test/exit.test.ts > exit > in a handler',
+    'AssertionError: expected 1 to be 2',
+    'the demo ends',
+  ]);
+});
+
 test('a step that fails hides no other, and what needs it does not run', () => {
   const text = `
     import { Failure } from ${url('exec.mjs')};
