@@ -89,7 +89,7 @@ function packBatch() {
     index[at + 14] = 1;
     position += value.length;
   });
-  return { data: Buffer.concat(values), index };
+  return { data: Buffer.concat(values), index, isAscii: true };
 }
 
 const batch = packBatch();

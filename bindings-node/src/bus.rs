@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::arrays;
 use crate::boundary::{error_json, guard};
+use crate::json;
 use crate::ring::lock;
 use crate::shared::Shared;
 use crate::subscribe::read_answers;
@@ -22,6 +23,7 @@ use crate::subscribe::read_answers;
 struct Connected {
     bus: Bus,
     frames: Arc<FramePublisher>,
+    config: Config,
 }
 
 /// The parts that outlive a call: tasks of the core hold them too.
@@ -111,18 +113,19 @@ impl NativeBus {
     #[napi]
     pub fn connect(&self, op: u32, config_json: String) -> napi::Result<()> {
         guard(|| {
-            let config = parse_config(&config_json)?;
+            let config = json::config(&config_json)?;
             let state = self.state.clone();
             self.answer(op, async move {
                 let cancelled = state.cancelled.clone();
                 let observer = state.shared.clone();
                 let bus =
-                    Bus::connect_observed(config, Some(observer), move || cancelled.load(Ordering::Relaxed)).await?;
+                    Bus::connect_observed(config.clone(), Some(observer), move || cancelled.load(Ordering::Relaxed))
+                        .await?;
                 let frames = Arc::new(bus.open_frames(state.shared.clone())?);
                 // A bus has one connection in its life, so both are set once.
                 let _ = state.shared.topics.set(Arc::downgrade(&frames));
                 bus.intake().set_sink(state.shared.clone())?;
-                let connected = Arc::new(Connected { bus, frames });
+                let connected = Arc::new(Connected { bus, frames, config });
                 *lock(&state.connected) = Some(connected);
                 if state.cancelled.load(Ordering::Relaxed) {
                     state.abandon();
@@ -180,11 +183,12 @@ impl NativeBus {
     }
 
     #[napi]
-    pub fn set_topics(&self, op: u32, topics: Vec<String>) -> napi::Result<()> {
+    pub fn set_topics(&self, op: u32, topics_json: String) -> napi::Result<()> {
         guard(|| {
             let connected = self.state.connected()?;
+            let topics = json::topics(&topics_json, &connected.config)?;
             self.answer(op, async move {
-                let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+                let names: Vec<&str> = topics.iter().map(|topic| topic.topic.as_str()).collect();
                 connected.bus.intake().set_topics(&names).await?;
                 Ok(json!({}))
             })
@@ -202,11 +206,11 @@ impl NativeBus {
     }
 
     #[napi]
-    pub fn finish(&self, rows: &[i32], count: u32) -> napi::Result<()> {
+    pub fn finish(&self, rows: &[i32], count: u32, failures_json: Option<String>) -> napi::Result<()> {
         guard(|| {
             // After the end of the bus nobody waits for answers.
             if let Ok(connected) = self.state.connected() {
-                connected.bus.intake().finish(&read_answers(rows, count)?);
+                connected.bus.intake().finish(&read_answers(rows, count, failures_json.as_deref())?);
             }
             Ok(())
         })
@@ -275,10 +279,4 @@ pub struct DeliveryParts {
     pub data: Buffer,
     pub index: Int32Array,
     pub is_ascii: bool,
-}
-
-pub(crate) fn parse_config(config_json: &str) -> Result<Config, Error> {
-    let value: Value = serde_json::from_str(config_json)
-        .map_err(|error| Error::new(ErrorKind::Config, format!("the configuration is not JSON: {error}")))?;
-    Config::from_json(&value)
 }

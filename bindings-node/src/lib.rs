@@ -6,6 +6,7 @@
 mod arrays;
 mod boundary;
 mod bus;
+mod json;
 mod notices;
 mod ring;
 mod shared;
@@ -21,7 +22,7 @@ use crate::boundary::{guard, kind_json};
 #[napi]
 pub fn validate_config(config_json: String) -> napi::Result<String> {
     guard(|| {
-        let config = bus::parse_config(&config_json)?;
+        let config = json::config(&config_json)?;
         config.validate()?;
         Ok(serde_json::json!({
             "clientId": config.client_id,
@@ -34,8 +35,18 @@ pub fn validate_config(config_json: String) -> napi::Result<String> {
             "publishTimeoutMs": config.publish_timeout.as_millis() as u64,
             "connectTimeoutMs": config.connect_timeout.as_millis() as u64,
             "shutdownTimeoutMs": config.shutdown_timeout.as_millis() as u64,
+            "policy": config.policy.to_json(),
         })
         .to_string())
+    })
+}
+
+/// What a subscription with these options wants, as JSON; `EffectivePolicy` of registry.ts.
+#[napi]
+pub fn validate_subscription(config_json: String, options_json: String) -> napi::Result<String> {
+    guard(|| {
+        let options = json::parse(&options_json, "the options of the subscription")?;
+        Ok(json::config(&config_json)?.policy_from_json(&options)?.to_json().to_string())
     })
 }
 

@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use event_bus::{Error, ErrorKind, Finished, Outcome, Ticket};
 
+use crate::json;
+
 /// Columns of an answer: ticket (lower, upper half), outcome, elapsed microseconds.
 const COLUMNS: usize = 4;
 
-/// Reads `count` rows.
-pub(crate) fn read_answers(rows: &[i32], count: u32) -> Result<Vec<Finished>, Error> {
+/// Reads `count` rows, and of some the failure.
+pub(crate) fn read_answers(rows: &[i32], count: u32, failures: Option<&str>) -> Result<Vec<Finished>, Error> {
     let rows = rows
         .get(..count as usize * COLUMNS)
         .ok_or_else(|| Error::new(ErrorKind::Argument, "the count exceeds the rows"))?;
-    rows.chunks_exact(COLUMNS)
+    let answers: Result<Vec<_>, Error> = rows
+        .chunks_exact(COLUMNS)
         .map(|row| {
             Ok(Finished {
                 ticket: Ticket(u64::from(row[0] as u32) | u64::from(row[1] as u32) << 32),
@@ -21,7 +24,14 @@ pub(crate) fn read_answers(rows: &[i32], count: u32) -> Result<Vec<Finished>, Er
                 failure: None,
             })
         })
-        .collect()
+        .collect();
+    let mut answers = answers?;
+    for (row, failure) in failures.map(json::failures).transpose()?.into_iter().flatten() {
+        let answer = answers.get_mut(row);
+        let answer = answer.ok_or_else(|| Error::new(ErrorKind::Argument, format!("a failure names the row {row}")))?;
+        answer.failure = Some(Box::new(failure));
+    }
+    Ok(answers)
 }
 
 fn outcome(number: i32) -> Result<Outcome, Error> {

@@ -14,7 +14,8 @@ interface Answer {
   readonly sequence: number;
   readonly slot: number;
   readonly epoch: number;
-  readonly outcome: 'done' | 'failed' | 'released';
+  readonly outcome: 'done' | 'failed' | 'released' | 'invalid';
+  readonly failure: unknown;
   readonly micros: number;
 }
 
@@ -25,15 +26,20 @@ function setUp() {
   const answers: Answer[] = [];
   const finishes: number[] = [];
   const native = {
-    finish(rows: Int32Array, count: number): void {
+    finish(rows: Int32Array, count: number, failuresJson = '[]'): void {
       finishes.push(count);
+      const failures = new Map<number, object>();
+      for (const { row, ...failure } of JSON.parse(failuresJson)) failures.set(row, failure);
       for (let at = 0; at < count * 4; at += 4) {
         const ticketHi = rows[at + 1] as number;
         answers.push({
           sequence: rows[at] as number,
           slot: ticketHi & 0xffff,
           epoch: ticketHi >>> 16,
-          outcome: (['done', 'failed', 'released'] as const)[rows[at + 2] as 0 | 1 | 2],
+          outcome: (['done', 'failed', 'released', 'invalid'] as const)[
+            rows[at + 2] as 0 | 1 | 2 | 3
+          ],
+          failure: failures.get(at / 4),
           micros: rows[at + 3] as number,
         });
       }
@@ -202,7 +208,9 @@ describe('failures', () => {
         topic: 'order.placed',
         partition: 4,
         offset: 0,
+        handler: 'handler 1',
         attempt: 1,
+        willRetry: true,
       };
       const [error, context] = errors[0] as (typeof errors)[0];
       expect(context).toEqual(where);
@@ -212,7 +220,7 @@ describe('failures', () => {
       const message =
         'a handler of order.placed failed on event event-0 (partition 4, offset 0, attempt 1): boom';
       expect(error.message).toBe(message);
-      expect(logged).toEqual([['error', { ...where, err: error }, message]]);
+      expect(logged).toEqual([['warn', { ...where, err: error }, message]]);
     },
   );
 
@@ -262,7 +270,7 @@ describe('failures', () => {
     });
     take({ offset: 0, value: '{"eventId":' }, { offset: 1, value: '[1]' }, { offset: 2 });
     await until(() => outcomes().length === 3, 'the answers');
-    expect(outcomes()).toEqual(['0 failed', '1 failed', '2 done']);
+    expect(outcomes()).toEqual(['0 invalid', '1 invalid', '2 done']);
     expect(handled).toBe(1);
     expect(errors.map(([{ code }, { event, offset }]) => [code, event, offset])).toEqual([
       ['EVBUS_CODEC', 'invalid_message', 0],

@@ -40,8 +40,6 @@ type LogNotice = Extract<Notice, { type: 'log' }>;
 
 const disconnected = (): ClosedError => new ClosedError('the event bus was disconnected');
 
-const keyOf = (types: readonly string[]): string => types.join(',');
-
 /**
  * One connection, from `connect` to `shutdown`: the addon's bus with the halves that publish and
  * subscribe.
@@ -66,8 +64,8 @@ export class Connection {
   #pumpScheduled = false;
 
   /** The topics that the core was told last, and its answer. */
-  #told: { readonly key: string; readonly answer: Promise<unknown> } = {
-    key: '',
+  #told: { readonly topics: string; readonly answer: Promise<unknown> } = {
+    topics: '[]',
     answer: Promise.resolve(),
   };
   #isSubscribed = false;
@@ -90,7 +88,7 @@ export class Connection {
       await this.#call((operation) => this.#native.connect(operation, configJson));
       // A handler that is added meanwhile relies on this.
       do await this.applyTopics();
-      while (this.#told.key !== keyOf(this.#registry.types()));
+      while (this.#told.topics !== this.#topicsJson());
       if (this.#isClosed()) throw disconnected();
       this.phase = 'open';
     } finally {
@@ -101,20 +99,24 @@ export class Connection {
   /** Consumes the topics that have handlers; resolves when the client knows, at once when it does already. */
   async applyTopics(): Promise<void> {
     const types = this.#registry.types();
-    const key = keyOf(types);
-    if (key !== this.#told.key) {
+    const topics = this.#topicsJson();
+    if (topics !== this.#told.topics) {
       // Deliveries name their topic by number, so the number must be known before the first one.
       for (const type of types) this.#topics.id(type);
-      const answer = this.#call((operation) => this.#native.setTopics(operation, types));
-      const told = { key, answer };
+      const answer = this.#call((operation) => this.#native.setTopics(operation, topics));
+      const told = { topics, answer };
       this.#told = told;
       answer.catch(() => {
         // What failed is told again with the next change.
-        if (this.#told === told) this.#told = { key: '?', answer: Promise.resolve() };
+        if (this.#told === told) this.#told = { topics: '?', answer: Promise.resolve() };
       });
     }
     this.#keepAliveFor(types.length > 0);
     await this.#told.answer;
+  }
+
+  #topicsJson(): string {
+    return JSON.stringify(this.#registry.topics());
   }
 
   #keepAliveFor(subscribed: boolean): void {
@@ -138,8 +140,9 @@ export class Connection {
       if (count > 0) all.set(code, (all.get(code) ?? 0) + count);
     };
     for (const [code, count] of errors) add(code, count);
-    add('EVBUS_HANDLER', this.dispatcher.failures);
-    add('EVBUS_CODEC', this.dispatcher.unreadable);
+    const { failed, unreadable, late } = this.dispatcher.reports;
+    add('EVBUS_HANDLER', failed);
+    add('EVBUS_CODEC', unreadable);
     return {
       ...core,
       publish: {
@@ -149,6 +152,7 @@ export class Connection {
         waitingBytes,
         aborted,
       },
+      consume: { ...core.consume, handledAfterTimeout: late },
       errors: Object.fromEntries(all),
     };
   }
@@ -275,6 +279,7 @@ export class Connection {
     this.#takeCompletions();
     for (const notice of JSON.parse(json) as Notice[]) {
       if (notice.type === 'stop') this.dispatcher.stop(notice.slot, notice.epoch);
+      else if (notice.type === 'abort') this.dispatcher.abort(notice.slot, notice.epoch);
       else if (notice.type === 'log') this.#log(notice);
       else this.#answered(notice);
     }

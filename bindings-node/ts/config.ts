@@ -1,7 +1,10 @@
 import { ConfigError } from './error';
 import { nameValue } from './event';
+import type { IsRetryable } from './failure';
 import type { Logger, OnError } from './logger';
 import { addon, type EffectiveConfig, errorFromThrown } from './native';
+import { coreOptions, type DeliveryPolicy, type SubscribeOptions } from './policy';
+import type { EffectivePolicy, HandlerSettings } from './registry';
 
 /** A certificate or a key in PEM format. */
 export type Pem = string | Uint8Array;
@@ -24,8 +27,12 @@ export interface SaslConfig {
   readonly password: string;
 }
 
-/** The configuration of a {@link KafkaEventBus}. */
-export interface KafkaConfig {
+/**
+ * The configuration of a {@link KafkaEventBus}.
+ *
+ * What it says of order, retries and dead letters holds for every subscription that does not say otherwise.
+ */
+export interface KafkaConfig extends DeliveryPolicy {
   /** Names this client in the brokers' logs and quotas. */
   readonly clientId: string;
   /** Addresses to bootstrap from, `host:port` each; `memory:NAME` alone is a broker inside this process. */
@@ -63,6 +70,13 @@ export interface KafkaConfig {
   readonly heartbeatIntervalMs?: number;
   /** After how long without polling the member leaves the group, in ms; handlers do not count. Default 300 000. */
   readonly maxPollIntervalMs?: number;
+  /**
+   * Names this member for ever, so that a restart within `sessionTimeoutMs` moves no partition. Each process needs a
+   * name of its own. Default none, or with `fromEnv()` that in `KAFKA_GROUP_INSTANCE_ID`.
+   */
+  readonly groupInstanceId?: string;
+  /** After how long without progress a partition that has records counts as stalled and is healed, in ms. Default 60 000. */
+  readonly stallTimeoutMs?: number;
   /** Any further property of librdkafka. One that would break a promise of the bus is refused. */
   readonly kafka?: Readonly<Record<string, string | number | boolean>>;
   /** Where the bus writes its log: by default the console, `false` for nowhere. See {@link Logger}. */
@@ -82,6 +96,7 @@ export interface CheckedConfig {
   readonly settings: EffectiveConfig;
   readonly logger: Logger | false | undefined;
   readonly onError: OnError | undefined;
+  readonly isRetryable: IsRetryable | undefined;
 }
 
 /**
@@ -96,18 +111,52 @@ export function checkConfig(config: KafkaConfig): CheckedConfig {
       hint: 'give at least clientId and brokers',
     });
   }
-  const { logger, onError, ...options } = config;
+  const { logger, onError, isRetryable, ...options } = config;
   checkLogger(logger);
   if (onError !== undefined && typeof onError !== 'function') {
     throw invalid('onError', 'a function', onError, 'pass (error, context) => { … }');
   }
-  const json = toJson(withPemTexts(options));
+  checkIsRetryable(isRetryable);
+  const json = toJson(withPemTexts(options), 'the configuration');
   try {
     const settings = JSON.parse(addon().validateConfig(json)) as EffectiveConfig;
-    return { json, settings, logger, onError };
+    return { json, settings, logger, onError, isRetryable };
   } catch (thrown) {
     throw errorFromThrown(thrown);
   }
+}
+
+/**
+ * Has the core check the options of a subscription.
+ *
+ * @param configJson - the configuration of the bus, which holds where the options say nothing
+ * @throws {@link ConfigError}
+ * @internal
+ */
+export function checkSubscription(configJson: string, options: SubscribeOptions): HandlerSettings {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new ConfigError(
+      `the options of a subscription must be an object, got ${nameValue(options)}`,
+      { hint: "give an object, for example { ordering: 'key' }" },
+    );
+  }
+  const { isRetryable } = options;
+  checkIsRetryable(isRetryable);
+  const json = toJson(coreOptions(options), 'the options of the subscription');
+  // Options that only JavaScript needs leave the event type as it is.
+  if (json === '{}') return { isRetryable };
+  try {
+    const policy = JSON.parse(addon().validateSubscription(configJson, json)) as EffectivePolicy;
+    return { policy, isRetryable };
+  } catch (thrown) {
+    throw errorFromThrown(thrown);
+  }
+}
+
+function checkIsRetryable(isRetryable: unknown): void {
+  if (isRetryable === undefined || typeof isRetryable === 'function') return;
+  const hint = 'pass (error, context) => boolean';
+  throw invalid('isRetryable', 'a function', isRetryable, hint);
 }
 
 function checkLogger(logger: unknown): void {
@@ -131,7 +180,7 @@ function invalid(option: string, wanted: string, value: unknown, hint: string): 
   });
 }
 
-type CoreOptions = Omit<KafkaConfig, 'logger' | 'onError'>;
+type CoreOptions = Omit<KafkaConfig, 'logger' | 'onError' | 'isRetryable'>;
 
 /** Certificates are often read from files as bytes. */
 function withPemTexts(options: CoreOptions): CoreOptions {
@@ -148,7 +197,7 @@ function pemText(value: unknown): unknown {
   return value instanceof Uint8Array ? Buffer.from(value).toString('utf8') : value;
 }
 
-function toJson(options: CoreOptions): string {
+function toJson(options: object, what: string): string {
   try {
     // JSON would leave out what it cannot hold; the core must see it to refuse it.
     return JSON.stringify(options, (_, value: unknown) => {
@@ -160,7 +209,7 @@ function toJson(options: CoreOptions): string {
     });
   } catch (cause) {
     const [why] = (cause instanceof Error ? cause.message : String(cause)).split('\n');
-    throw new ConfigError(`the configuration cannot be read: ${why}`, {
+    throw new ConfigError(`${what} cannot be read: ${why}`, {
       cause,
       hint: 'give plain values: texts, numbers, booleans, arrays and objects of them',
     });
@@ -171,11 +220,12 @@ const VARIABLES = {
   brokers: 'KAFKA_BROKERS',
   clientId: 'KAFKA_CLIENT_ID',
   groupId: 'KAFKA_GROUP_ID',
+  groupInstanceId: 'KAFKA_GROUP_INSTANCE_ID',
 } as const;
 
 /**
- * A configuration whose brokers, client id and group id come from the environment where it leaves them
- * out. A variable that is empty counts as not set.
+ * A configuration whose brokers, client id, group id and group instance id come from the environment where it
+ * leaves them out. A variable that is empty counts as not set.
  *
  * @internal
  */

@@ -26,9 +26,9 @@ export class Deadlines {
     this.#schedule(member.deadline);
   }
 
+  /** The timer is left alone: deadlines come and go by the thousand, and one that finds nothing to do costs less. */
   delete(member: Expiring): void {
     this.#members.delete(member);
-    if (this.#members.size === 0) this.#stop();
   }
 
   #schedule(at: number): void {

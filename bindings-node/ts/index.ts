@@ -1,6 +1,7 @@
 export { AbortError, type AbortSignalLike } from './abort';
 export { BaseEventBus } from './base/BaseEventBus';
 export type { KafkaConfig, Pem, SaslConfig, SslConfig } from './config';
+export type { EventHeaders, HandlerContext } from './context';
 export { createInMemoryEventBus, createKafkaEventBus } from './EventBusFactory';
 export {
   ArgumentError,
@@ -19,7 +20,19 @@ export {
   type PublishOutcome,
   TimeoutError,
 } from './error';
-export type { BaseEventPayload, IDomainEvent, IEventBus, IEventHandler } from './event';
+export type {
+  BaseEventPayload,
+  IDomainEvent,
+  IEventBus,
+  IEventHandler,
+  KafkaEventHandler,
+} from './event';
+export {
+  type FailureOptions,
+  FatalHandlerError,
+  type IsRetryable,
+  RetryableError,
+} from './failure';
 export { InMemoryEventBus } from './in-memory/InMemoryEventBus';
 export { type ConnectOptions, type DisconnectOptions, KafkaEventBus } from './kafka/KafkaEventBus';
 export type {
@@ -39,6 +52,7 @@ export type {
   PartitionLag,
   PublishMetrics,
 } from './metrics';
+export type { DeliveryPolicy, RetryOptions, StartFrom, SubscribeOptions } from './policy';
 export type { PublishOptions } from './publish';
 export { type PublishFailure, PublishManyError } from './refusal';
 export {

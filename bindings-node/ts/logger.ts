@@ -96,8 +96,12 @@ export interface ErrorContext {
   readonly topic?: string;
   readonly partition?: number;
   readonly offset?: number;
+  /** The name of the handler's class or function, or its number among those of its type. */
+  readonly handler?: string;
   /** The number of the attempt, from 1. */
   readonly attempt?: number;
+  /** Of a failed attempt: whether another one follows, unless `retry.maxElapsedMs` is over by then. */
+  readonly willRetry?: boolean;
 }
 
 /** Called for each failure that no caller hears of. What it throws is logged and goes no further. */

@@ -42,6 +42,8 @@ export interface ConsumeMetrics {
   readonly invalid: number;
   /** Handler results that came after their partition had gone to another member. */
   readonly handledAfterRevoke: number;
+  /** Handler results that came after `handlerTimeoutMs`. */
+  readonly handledAfterTimeout: number;
   /** Events handed to handlers and not yet finished. */
   readonly inFlight: number;
   /** Bytes of received records that are not finished. */
@@ -115,6 +117,7 @@ export const NO_METRICS: BusMetrics = {
     failed: 0,
     invalid: 0,
     handledAfterRevoke: 0,
+    handledAfterTimeout: 0,
     inFlight: 0,
     inFlightBytes: 0,
     perSecond: 0,

@@ -1,8 +1,27 @@
-import type { BaseEventPayload, IEventHandler } from './event';
+import { ArgumentError } from './error';
+import { type BaseEventPayload, type IEventHandler, nameValue } from './event';
+import type { IsRetryable } from './failure';
 
 /** @internal */
 export interface RunningCall {
   readonly registration: Registration<never>;
+}
+
+/**
+ * What a subscription wants, as the core understood it: the names of the options with the values in force.
+ *
+ * @internal
+ */
+export interface EffectivePolicy {
+  readonly handlerTimeoutMs: number;
+  readonly [option: string]: unknown;
+}
+
+/** @internal */
+export interface HandlerSettings {
+  /** Of the whole event type; none where the configuration of the bus holds. */
+  readonly policy?: EffectivePolicy | undefined;
+  readonly isRetryable?: IsRetryable | undefined;
 }
 
 /**
@@ -13,14 +32,36 @@ export interface RunningCall {
 export class Registration<T extends BaseEventPayload = BaseEventPayload> {
   readonly eventType: string;
   readonly handler: IEventHandler<T>;
+  /** What logs and dead letters call it. */
+  readonly name: string;
+  /** 0 is for ever. */
+  readonly handlerTimeoutMs: number;
+  readonly isRetryable: IsRetryable | undefined;
   #running = 0;
   /** Running calls that wait for the others to end; they do not wait for each other. */
   readonly #inside = new Set<RunningCall>();
   #waiting: { readonly isInside: boolean; readonly resolve: () => void }[] = [];
 
-  constructor(eventType: string, handler: IEventHandler<T>) {
+  constructor(
+    eventType: string,
+    handler: IEventHandler<T>,
+    number: number,
+    handlerTimeoutMs: number,
+    isRetryable: IsRetryable | undefined,
+  ) {
     this.eventType = eventType;
     this.handler = handler;
+    this.name = nameOf(handler, number);
+    this.handlerTimeoutMs = handlerTimeoutMs;
+    this.isRetryable = isRetryable;
+  }
+
+  /**
+   * Whether calls get a context. A function of one parameter cannot see it, and it is not free. Asked anew each
+   * time, since a handler's method may be replaced, by a spy for instance.
+   */
+  get wantsContext(): boolean {
+    return this.handler.handle.length !== 1;
   }
 
   get isRunning(): boolean {
@@ -75,13 +116,54 @@ export class Registration<T extends BaseEventPayload = BaseEventPayload> {
  */
 export class Registry<T extends BaseEventPayload = BaseEventPayload> {
   readonly #byType = new Map<string, Registration<T>[]>();
+  /** Of types whose handlers gave options. */
+  readonly #policies = new Map<string, EffectivePolicy>();
+  readonly #defaults: EffectivePolicy;
+  readonly #isRetryable: IsRetryable | undefined;
   /** Removed ones that still run. */
   readonly #leaving = new Set<Registration<T>>();
 
-  add(eventType: string, handler: IEventHandler<T>): void {
-    const registration = new Registration(eventType, handler);
+  /** @param defaults - what holds for handlers that give no options */
+  constructor(defaults: EffectivePolicy = { handlerTimeoutMs: 0 }, isRetryable?: IsRetryable) {
+    this.#defaults = defaults;
+    this.#isRetryable = isRetryable;
+  }
+
+  /**
+   * Whether a handler with these settings goes with those that are there.
+   *
+   * @throws {@link ArgumentError} naming the options that differ
+   */
+  check(eventType: string, { policy }: HandlerSettings): void {
+    if (policy === undefined || !this.#byType.has(eventType)) return;
+    const present = this.#policies.get(eventType) ?? this.#defaults;
+    const differing = Object.keys(policy).filter(
+      (option) => JSON.stringify(policy[option]) !== JSON.stringify(present[option]),
+    );
+    if (differing.length === 0) return;
+    throw new ArgumentError(
+      `${nameValue(eventType)} is subscribed to with other options already: ${differing.join(', ')}`,
+      {
+        context: { eventType, options: differing.join(',') },
+        hint: 'options belong to the event type: give all its handlers the same ones, or give them with the first one only',
+      },
+    );
+  }
+
+  /** The settings must have passed {@link check}. */
+  add(eventType: string, handler: IEventHandler<T>, settings: HandlerSettings = {}): void {
+    const present = this.#byType.get(eventType) ?? [];
+    if (present.length === 0 && settings.policy) this.#policies.set(eventType, settings.policy);
+    const { handlerTimeoutMs } = this.#policies.get(eventType) ?? this.#defaults;
+    const registration = new Registration(
+      eventType,
+      handler,
+      present.length + 1,
+      handlerTimeoutMs,
+      settings.isRetryable ?? this.#isRetryable,
+    );
     // A new array each time: whoever walks the old one is not disturbed.
-    this.#byType.set(eventType, [...(this.#byType.get(eventType) ?? []), registration]);
+    this.#byType.set(eventType, [...present, registration]);
   }
 
   /** No call of the handler starts any more. */
@@ -89,7 +171,10 @@ export class Registry<T extends BaseEventPayload = BaseEventPayload> {
     const present = this.#byType.get(eventType) ?? [];
     const rest = present.filter((registration) => registration.handler !== handler);
     if (rest.length > 0) this.#byType.set(eventType, rest);
-    else this.#byType.delete(eventType);
+    else {
+      this.#byType.delete(eventType);
+      this.#policies.delete(eventType);
+    }
     for (const registration of this.#leaving) {
       if (!registration.isRunning) this.#leaving.delete(registration);
     }
@@ -119,4 +204,17 @@ export class Registry<T extends BaseEventPayload = BaseEventPayload> {
   types(): string[] {
     return [...this.#byType.keys()].sort();
   }
+
+  /** The same with their options, as the core reads them. */
+  topics(): { readonly topic: string; readonly policy?: EffectivePolicy | undefined }[] {
+    return this.types().map((topic) => ({ topic, policy: this.#policies.get(topic) }));
+  }
+}
+
+/** The name of a handler's class or function, or else its number among those of its type. */
+function nameOf(handler: object, number: number): string {
+  const { constructor: maker, handle } = handler as { constructor?: unknown; handle?: unknown };
+  const names = [maker, handle].map((one) => (typeof one === 'function' ? one.name : ''));
+  const name = names.find((one) => one !== '' && one !== 'Object' && one !== 'handle');
+  return name ?? `handler ${number}`;
 }

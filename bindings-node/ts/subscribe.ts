@@ -1,88 +1,34 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { Call, type Delivery } from './call';
 import { now, setImmediate } from './clock';
-import { CodecError, type EventBusError, HandlerError } from './error';
-import type { BaseEventPayload, IDomainEvent } from './event';
-import type { ErrorContext, Reporter } from './logger';
+import { DeliveryContext } from './context';
+import { Deadlines } from './deadline';
+import { Batch, COLUMNS, LANE, TICKET_HI, TICKET_LO, TOPIC_ID } from './delivery';
+import { ClosedError, EventBusError } from './error';
+import type { IDomainEvent } from './event';
+import { type Failure, joined } from './failure';
+import type { Reporter } from './logger';
 import { type DeliveryBatch, errorFromThrown, type NativeBus } from './native';
+import { Progress } from './progress';
 import type { Registration, Registry } from './registry';
-import { reviveEvent } from './serialize';
+import { FailureReports } from './reports';
 import type { Topics } from './topics';
-
-/** The columns of a delivery. */
-const COLUMNS = 18;
-const LANE = 0;
-const TOPIC_ID = 1;
-const PARTITION = 2;
-const OFFSET_LO = 3;
-const OFFSET_HI = 4;
-const TICKET_LO = 7;
-const TICKET_HI = 8;
-const VALUE_POS = 12;
-const VALUE_LEN = 13;
-const ATTEMPT = 14;
-const FLAGS = 15;
-const OCCURRED_ON_LO = 16;
-const OCCURRED_ON_HI = 17;
-const HAS_OCCURRED_ON = 2;
-
-const TWO_TO_32 = 2 ** 32;
 
 /** The columns of an answer: ticketLo, ticketHi, outcome, elapsed microseconds. */
 const ANSWER_COLUMNS = 4;
 const MAX_ANSWERS = 512;
+const MAX_MICROS = 2 ** 32 - 1;
+
 const DONE = 0;
 const FAILED = 1;
 const RELEASED = 2;
+const INVALID = 3;
+type Outcome = typeof DONE | typeof FAILED | typeof RELEASED | typeof INVALID;
 
 /** The part of the addon that it uses. */
 export type SubscribePort = Pick<NativeBus, 'finish'>;
 
-/** A delivery that is with its handlers. */
-interface Delivery {
-  readonly ticketLo: number;
-  readonly ticketHi: number;
-  answered: boolean;
-}
-
-/** A running call of a handler. */
-export class Call {
-  ended = false;
-
-  constructor(
-    readonly dispatcher: Dispatcher,
-    readonly registration: Registration,
-    readonly delivery: Delivery,
-  ) {}
-}
-
-const CURRENT = new AsyncLocalStorage<Call>();
-
-/** What is made text at once: a string above 128 KiB would get memory of its own, which is dear. */
-const CHUNK_BITS = 16;
-
-/** A batch as its deliveries are read. */
-class Batch {
-  readonly index: Int32Array;
-  readonly #data: Buffer;
-  /** Text by chunks, of which a part costs next to nothing; none where a byte is not a character. */
-  readonly #chunks: (string | undefined)[] | undefined;
-
-  constructor({ data, index, isAscii }: DeliveryBatch) {
-    this.index = index;
-    this.#data = data;
-    this.#chunks = isAscii ? [] : undefined;
-  }
-
-  text(start: number, end: number): string {
-    const number = start >> CHUNK_BITS;
-    if (this.#chunks === undefined || (end - 1) >> CHUNK_BITS !== number) {
-      return this.#data.toString('utf8', start, end);
-    }
-    const from = number << CHUNK_BITS;
-    this.#chunks[number] ??= this.#data.toString('latin1', from, from + (1 << CHUNK_BITS));
-    return this.#chunks[number].substring(start - from, end - from);
-  }
-}
+const CURRENT = new AsyncLocalStorage<Call<Dispatcher>>();
 
 /** Some deliveries of one lane, of which those before `next` have been started. */
 interface Run {
@@ -90,11 +36,25 @@ interface Run {
   readonly slot: number;
   readonly epoch: number;
   next: number;
-  end: number;
+  readonly end: number;
+  /** The calls of the delivery that is being handled. */
+  calls: Call<Dispatcher> | Call<Dispatcher>[] | undefined;
 }
 
-const invoke = (registration: Registration, event: IDomainEvent): unknown =>
-  registration.handler.handle(event);
+/** A delivery on its way through its handlers. */
+interface Handling {
+  readonly run: Run;
+  readonly at: number;
+  readonly topic: string;
+  readonly delivery: Delivery;
+  readonly event: IDomainEvent;
+}
+
+const invoke = (
+  registration: Registration,
+  event: IDomainEvent,
+  context: DeliveryContext | undefined,
+): unknown => registration.handler.handle(event, context as DeliveryContext);
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return (
@@ -113,39 +73,41 @@ function isThenable(value: unknown): value is PromiseLike<unknown> {
  * @internal
  */
 export class Dispatcher {
+  readonly reports: FailureReports;
   readonly #native: SubscribePort;
   readonly #topics: Topics;
   readonly #registry: Registry;
   readonly #reporter: Reporter;
 
   readonly #lanes = new Map<number, Run[]>();
-  /** By slot, the epoch whose deliveries must not start any more. */
+  /** By slot, the latest epoch whose deliveries must not start any more, like those of epochs before. */
   readonly #stopped = new Map<number, number>();
+  readonly #progress = new Progress();
+  readonly #deadlines = new Deadlines();
   #answers = new Int32Array(MAX_ANSWERS * ANSWER_COLUMNS);
   #answerCount = 0;
+  /** Of the answers, by their row. */
+  #failures: (Failure & { readonly row: number })[] = [];
   #scheduled = false;
   #draining = false;
   #closed = false;
-  /** Handler failures so far. */
-  failures = 0;
-  /** Records so far that the core took for events and JavaScript cannot read. */
-  unreadable = 0;
 
   constructor(native: SubscribePort, topics: Topics, registry: Registry, reporter: Reporter) {
     this.#native = native;
     this.#topics = topics;
     this.#registry = registry;
     this.#reporter = reporter;
+    this.reports = new FailureReports(reporter);
   }
 
   /** The handler call that the caller runs in, if it does and the call has not ended. */
-  static running(): Call | undefined {
+  static running(): Call<Dispatcher> | undefined {
     const call = CURRENT.getStore();
     return call?.ended === false ? call : undefined;
   }
 
   /** The same, if the call is one of this connection. */
-  current(): Call | undefined {
+  current(): Call<Dispatcher> | undefined {
     const call = Dispatcher.running();
     return call?.dispatcher === this ? call : undefined;
   }
@@ -156,11 +118,18 @@ export class Dispatcher {
     const { index } = batch;
     for (let at = 0; at < index.length; ) {
       const lane = index[at + LANE] as number;
-      let end = at + COLUMNS;
-      while (end < index.length && index[end + LANE] === lane) end += COLUMNS;
       const ticketHi = index[at + TICKET_HI] as number;
-      const run = { batch, slot: ticketHi & 0xffff, epoch: ticketHi >>> 16, next: at, end };
-      if (this.#draining || this.#stopped.get(run.slot) === run.epoch) this.#release(run);
+      const [slot, epoch] = [ticketHi & 0xffff, ticketHi >>> 16];
+      let end = at + COLUMNS;
+      while (
+        end < index.length &&
+        index[end + LANE] === lane &&
+        index[end + TICKET_HI] === ticketHi
+      ) {
+        end += COLUMNS;
+      }
+      const run: Run = { batch, slot, epoch, next: at, end, calls: undefined };
+      if (this.#draining || this.#isStopped(slot, epoch)) this.#release(run);
       else this.#enqueue(lane, run);
       at = end;
     }
@@ -169,19 +138,38 @@ export class Dispatcher {
   /** Deliveries of this slot and epoch that have not started do not start any more. */
   stop(slot: number, epoch: number): void {
     this.#stopped.set(slot, epoch);
-    for (const runs of this.#lanes.values()) {
-      for (const run of runs) {
-        if (run.slot === slot && run.epoch === epoch) this.#release(run);
-      }
+    this.#progress.forget(slot);
+    for (const run of this.#runs()) {
+      if (run.slot === slot && run.epoch === epoch) this.#release(run);
+    }
+  }
+
+  #isStopped(slot: number, epoch: number): boolean {
+    const stopped = this.#stopped.get(slot);
+    // Epochs wrap: of two, the one less than half a circle behind is the earlier one.
+    return stopped !== undefined && ((stopped - epoch) & 0xffff) < 0x8000;
+  }
+
+  /** Nobody can use what running handlers of this slot and epoch still do. */
+  abort(slot: number, epoch: number): void {
+    for (const run of this.#runs()) {
+      if (run.slot !== slot || run.epoch !== epoch) continue;
+      const reason = this.#draining
+        ? new ClosedError('the event bus was disconnected before the handler ended')
+        : new EventBusError('the partition of the event went to another member of the group', {
+            kind: 'IllegalState',
+            topic: this.#topics.name(run.batch.index[run.end - COLUMNS + TOPIC_ID] as number),
+            partition: run.batch.partition(run.end - COLUMNS),
+            hint: 'end what the handler does: the event comes again there',
+          });
+      abortCalls(run, reason);
     }
   }
 
   /** Nothing starts any more; what runs is still answered. */
   drain(): void {
     this.#draining = true;
-    for (const runs of this.#lanes.values()) {
-      for (const run of runs) this.#release(run);
-    }
+    for (const run of this.#runs()) this.#release(run);
     this.flush();
   }
 
@@ -189,6 +177,9 @@ export class Dispatcher {
   close(): void {
     this.drain();
     this.#closed = true;
+    this.#progress.clear();
+    const reason = new ClosedError('the event bus was disconnected before the handler ended');
+    for (const run of this.#runs()) abortCalls(run, reason);
   }
 
   /**
@@ -202,12 +193,13 @@ export class Dispatcher {
     this.flush();
   }
 
+  *#runs(): Iterable<Run> {
+    for (const runs of this.#lanes.values()) yield* runs;
+  }
+
   #release(run: Run): void {
-    const { index } = run.batch;
     for (; run.next < run.end; run.next += COLUMNS) {
-      const ticketLo = index[run.next + TICKET_LO] as number;
-      const ticketHi = index[run.next + TICKET_HI] as number;
-      this.#answer({ ticketLo, ticketHi, answered: false }, RELEASED, 0);
+      this.#answer(deliveryAt(run.batch.index, run.next), RELEASED, 0);
     }
   }
 
@@ -225,139 +217,144 @@ export class Dispatcher {
   /** Runs what waits in a lane. Never rejects: whatever a handler does ends as an answer. */
   async #work(lane: number, runs: Run[]): Promise<void> {
     for (let run = runs[0]; run !== undefined; run = runs[0]) {
-      const { index } = run.batch;
+      const { batch } = run;
       while (run.next < run.end) {
         const at = run.next;
         run.next += COLUMNS;
-        const delivery: Delivery = {
-          ticketLo: index[at + TICKET_LO] as number,
-          ticketHi: index[at + TICKET_HI] as number,
-          answered: false,
-        };
-        const registrations = this.#registry.of(this.#topics.name(index[at + TOPIC_ID] as number));
+        const delivery = deliveryAt(batch.index, at);
+        const topic = this.#topics.name(batch.index[at + TOPIC_ID] as number);
+        const registrations = this.#registry.of(topic);
         if (registrations === undefined) {
+          this.#progress.delete(delivery);
           this.#answer(delivery, RELEASED, 0);
           continue;
         }
-        const event = this.#read(run.batch, at);
-        if (event === undefined) {
-          this.#answer(delivery, FAILED, 0);
+        let event: IDomainEvent;
+        try {
+          event = batch.event(at);
+        } catch (thrown) {
+          const failure = this.reports.unreadableRecord(thrown, topic, batch, at);
+          this.#answer(delivery, INVALID, 0, failure);
           continue;
         }
         const started = now();
-        let failed = 0;
-        if (registrations.length === 1) {
+        let outcome: Outcome = DONE;
+        let failure: Failure | undefined;
+        if (registrations.length === 1 && this.#progress.isEmpty) {
           // By far the most common case: no closure, no array, one await.
           const registration = registrations[0] as Registration;
-          const call = this.#begin(registration, delivery);
+          const call = new Call<Dispatcher>(this, registration, delivery);
+          run.calls = call;
+          registration.begin();
           try {
-            const returned = CURRENT.run(call, invoke, registration, event);
-            if (isThenable(returned)) await returned;
+            const context = registration.wantsContext
+              ? new DeliveryContext(topic, batch, at, call)
+              : undefined;
+            const returned = CURRENT.run(call, invoke, registration, event, context);
+            if (isThenable(returned)) {
+              await (registration.handlerTimeoutMs === 0
+                ? returned
+                : this.#within(call, returned, topic, batch, at));
+            }
           } catch (thrown) {
-            failed += 1;
-            this.#failed(thrown, event, index, at);
+            failure = this.#failed(thrown, call, { run, at, topic, delivery, event });
+            outcome = failure === undefined ? RELEASED : FAILED;
           }
-          this.#end(call);
+          call.ended = true;
+          registration.end();
         } else {
-          failed = await this.#callAll(registrations, delivery, event, index, at);
+          const ended = await this.#callAll(registrations, { run, at, topic, delivery, event });
+          ({ outcome, failure } = ended);
         }
-        this.#answer(delivery, failed > 0 ? FAILED : DONE, (now() - started) * 1000);
+        run.calls = undefined;
+        this.#answer(delivery, outcome, (now() - started) * 1000, failure);
       }
       runs.shift();
     }
     this.#lanes.delete(lane);
   }
 
-  /** Calls several handlers side by side; gives how many failed. */
+  /** Calls several handlers side by side, but none that an earlier attempt settled. */
   async #callAll(
     registrations: readonly Registration[],
-    delivery: Delivery,
-    event: IDomainEvent,
-    index: Int32Array,
-    at: number,
-  ): Promise<number> {
-    let failed = 0;
-    await Promise.all(
-      registrations.map(async (registration) => {
-        const call = this.#begin(registration, delivery);
-        try {
-          await CURRENT.run(call, invoke, registration, event);
-        } catch (thrown) {
-          failed += 1;
-          this.#failed(thrown, event, index, at);
+    handling: Handling,
+  ): Promise<{ outcome: Outcome; failure: Failure | undefined }> {
+    const { run, at, topic, delivery, event } = handling;
+    const before = this.#progress.of(delivery);
+    const settled = new Set(before?.handlers);
+    const fatal = [...(before?.fatal ?? [])];
+    const again: Failure[] = [];
+    let gaveUp = false;
+    const calls: Call<Dispatcher>[] = [];
+    run.calls = calls;
+    const callOne = async (registration: Registration): Promise<void> => {
+      const call = new Call<Dispatcher>(this, registration, delivery);
+      calls.push(call);
+      registration.begin();
+      try {
+        const context = registration.wantsContext
+          ? new DeliveryContext(topic, run.batch, at, call)
+          : undefined;
+        const returned = CURRENT.run(call, invoke, registration, event, context);
+        if (isThenable(returned)) {
+          await (registration.handlerTimeoutMs === 0
+            ? returned
+            : this.#within(call, returned, topic, run.batch, at));
         }
-        this.#end(call);
-      }),
-    );
-    return failed;
+        settled.add(registration);
+      } catch (thrown) {
+        const failure = this.#failed(thrown, call, handling);
+        if (failure === undefined) gaveUp = true;
+        else if (failure.retryable === false) fatal.push(failure);
+        else again.push(failure);
+        if (failure?.retryable === false) settled.add(registration);
+      }
+      call.ended = true;
+      registration.end();
+    };
+    await Promise.all(registrations.filter((one) => !settled.has(one)).map(callOne));
+    if (!gaveUp && again.length > 0 && !run.batch.isLastAttempt(at)) {
+      this.#progress.set(delivery, { handlers: settled, fatal });
+      return { outcome: FAILED, failure: joined(again) };
+    }
+    this.#progress.delete(delivery);
+    if (gaveUp) return { outcome: RELEASED, failure: undefined };
+    const failures = [...again, ...fatal];
+    return failures.length === 0
+      ? { outcome: DONE, failure: undefined }
+      : { outcome: FAILED, failure: joined(failures) };
   }
 
-  #begin(registration: Registration, delivery: Delivery): Call {
-    registration.begin();
-    return new Call(this, registration, delivery);
-  }
-
-  #end(call: Call): void {
-    call.ended = true;
-    call.registration.end();
-  }
-
-  #read(batch: Batch, at: number): IDomainEvent | undefined {
-    const { index } = batch;
-    const start = index[at + VALUE_POS] as number;
+  /** What a handler returned, until its timeout. */
+  async #within(
+    call: Call<Dispatcher>,
+    returned: PromiseLike<unknown>,
+    topic: string,
+    batch: Batch,
+    at: number,
+  ): Promise<void> {
+    call.deadline = now() + call.registration.handlerTimeoutMs;
+    this.#deadlines.add(call);
     try {
-      const text = batch.text(start, start + (index[at + VALUE_LEN] as number));
-      const occurredOn =
-        ((index[at + FLAGS] as number) & HAS_OCCURRED_ON) === 0
-          ? undefined
-          : toNumber(index[at + OCCURRED_ON_LO] as number, index[at + OCCURRED_ON_HI] as number);
-      return reviveEvent<BaseEventPayload>(JSON.parse(text), occurredOn);
-    } catch (thrown) {
-      this.unreadable += 1;
-      const where = this.#where(index, at);
-      const error =
-        thrown instanceof CodecError
-          ? thrown
-          : new CodecError(`the record is not JSON: ${textOf(thrown)}`, { cause: thrown });
-      const message = `a record is not an event and is skipped: ${error.message}`;
-      this.#reporter.report('warn', error, { event: 'invalid_message', ...where }, message);
-      return undefined;
+      await call.until(returned, () => {
+        if (call.isExpired) this.reports.tooLate(call, topic, batch, at);
+      });
+    } finally {
+      this.#deadlines.delete(call);
     }
   }
 
-  #failed(thrown: unknown, event: IDomainEvent, index: Int32Array, at: number): void {
-    this.failures += 1;
-    const where = this.#where(index, at);
-    const { topic, partition, offset, attempt } = where;
-    const { eventId, eventType, aggregateId } = event;
-    const message = `a handler of ${topic} failed on event ${eventId} (partition ${partition}, offset ${offset}, attempt ${attempt}): ${textOf(thrown)}`;
-    const error = new HandlerError(message, {
-      attempt,
-      topic,
-      partition,
-      cause: thrown,
-      context: { eventId, aggregateId, offset: String(offset) },
-    });
-    const context: ErrorContext = {
-      event: 'handler_failed',
-      eventId,
-      eventType,
-      aggregateId,
-      ...where,
-    };
-    this.#reporter.report('error', error, context, message);
+  /** The failure of a call; none when its result is of no use to anybody. */
+  #failed(thrown: unknown, call: Call<Dispatcher>, handling: Handling): Failure | undefined {
+    const { run, at, topic, event } = handling;
+    if (call.isAborted && !call.isExpired) {
+      this.reports.gaveUp(thrown, call, topic, run.batch, at);
+      return undefined;
+    }
+    return this.reports.handlerFailed(thrown, call, event, topic, run.batch, at);
   }
 
-  #where(index: Int32Array, at: number) {
-    return {
-      topic: this.#topics.name(index[at + TOPIC_ID] as number),
-      partition: index[at + PARTITION] as number,
-      offset: toNumber(index[at + OFFSET_LO] as number, index[at + OFFSET_HI] as number),
-      attempt: index[at + ATTEMPT] as number,
-    };
-  }
-
-  #answer(delivery: Delivery, outcome: number, micros: number): void {
+  #answer(delivery: Delivery, outcome: Outcome, micros: number, failure?: Failure): void {
     if (delivery.answered || this.#closed) return;
     delivery.answered = true;
     const rows = this.#answers;
@@ -366,7 +363,8 @@ export class Dispatcher {
     rows[at + 1] = delivery.ticketHi;
     rows[at + 2] = outcome;
     // Stored modulo 2^32 and read as unsigned, so more than an hour must not wrap around to nothing.
-    rows[at + 3] = Math.min(micros, TWO_TO_32 - 1);
+    rows[at + 3] = Math.min(micros, MAX_MICROS);
+    if (failure !== undefined) this.#failures.push({ row: this.#answerCount, ...failure });
     this.#answerCount += 1;
     if (this.#answerCount === MAX_ANSWERS) {
       this.flush();
@@ -387,7 +385,13 @@ export class Dispatcher {
     const count = this.#answerCount;
     this.#answerCount = 0;
     try {
-      this.#native.finish(this.#answers, count);
+      if (this.#failures.length === 0) {
+        this.#native.finish(this.#answers, count);
+      } else {
+        const failures = JSON.stringify(this.#failures);
+        this.#failures = [];
+        this.#native.finish(this.#answers, count, failures);
+      }
     } catch (thrown) {
       const error = errorFromThrown(thrown) as EventBusError;
       this.#reporter.report('error', error, { event: 'internal_error' }, error.message);
@@ -395,10 +399,17 @@ export class Dispatcher {
   }
 }
 
-function toNumber(lo: number, hi: number): number {
-  return hi * TWO_TO_32 + (lo >>> 0);
+function deliveryAt(index: Int32Array, at: number): Delivery {
+  return {
+    ticketLo: index[at + TICKET_LO] as number,
+    ticketHi: index[at + TICKET_HI] as number,
+    answered: false,
+  };
 }
 
-function textOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
+function abortCalls({ calls }: Run, reason: Error): void {
+  if (calls === undefined) return;
+  for (const call of Array.isArray(calls) ? calls : [calls]) {
+    if (!call.ended) call.abort(reason);
+  }
 }

@@ -142,6 +142,48 @@ pub struct Policy {
     pub from: StartFrom,
 }
 
+impl Ordering {
+    /// The word that stands for it in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ordering::Partition => "partition",
+            Ordering::Key => "key",
+        }
+    }
+}
+
+impl Jitter {
+    /// The word that stands for it in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Jitter::Full => "full",
+            Jitter::None => "none",
+        }
+    }
+}
+
+impl OnExhausted {
+    /// The word that stands for it in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OnExhausted::DeadLetter => "dead-letter",
+            OnExhausted::Skip => "skip",
+            OnExhausted::Halt => "halt",
+        }
+    }
+}
+
+impl OnInvalid {
+    /// The word that stands for it in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OnInvalid::Skip => "skip",
+            OnInvalid::DeadLetter => "dead-letter",
+            OnInvalid::Halt => "halt",
+        }
+    }
+}
+
 /// What stands for the topic in the name of a dead-letter topic.
 pub(crate) const TOPIC_PLACEHOLDER: &str = "{topic}";
 

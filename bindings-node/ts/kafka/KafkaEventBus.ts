@@ -1,12 +1,25 @@
 import { AbortError, type AbortSignalLike } from '../abort';
 import { BaseEventBus, notConnected } from '../base/BaseEventBus';
 import { Connection } from '../bus';
-import { type CheckedConfig, checkConfig, type KafkaConfig, withEnvironment } from '../config';
+import {
+  type CheckedConfig,
+  checkConfig,
+  checkSubscription,
+  type KafkaConfig,
+  withEnvironment,
+} from '../config';
 import { ArgumentError, ClosedError, ConfigError } from '../error';
-import { type BaseEventPayload, type IDomainEvent, type IEventHandler, nameValue } from '../event';
+import {
+  type BaseEventPayload,
+  type IDomainEvent,
+  type IEventHandler,
+  type KafkaEventHandler,
+  nameValue,
+} from '../event';
 import { Log, Reporter } from '../logger';
 import { type BusMetrics, type DisconnectReport, NO_METRICS } from '../metrics';
 import { addon } from '../native';
+import type { SubscribeOptions } from '../policy';
 import type { Publisher, PublishOptions } from '../publish';
 import { Registry } from '../registry';
 import { Dispatcher } from '../subscribe';
@@ -40,8 +53,9 @@ const NOTHING: DisconnectReport = { handled: 0, abandoned: 0, published: 0, lost
  *
  * A publish that resolved is stored by all in-sync replicas. Events are handled at least once, in order
  * per aggregate within an event type; the offset of an event is committed when all handlers of its
- * type have ended. A handler that fails is logged and reported to `onError`; the others and the later
- * events go on. All methods belong to the thread that made the bus, and handlers run on it.
+ * type have succeeded, or when it is stored as a dead letter. A handler that fails is logged, reported to `onError`
+ * and called again as `retry` says; the others go on. All methods belong to the thread that made the bus, and
+ * handlers run on it.
  *
  * @typeParam T - the payload, or the union of all payloads, that the bus carries
  *
@@ -61,7 +75,7 @@ const NOTHING: DisconnectReport = { handled: 0, abandoned: 0, published: 0, lost
 export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extends BaseEventBus<T> {
   readonly #config: CheckedConfig;
   readonly #reporter: Reporter;
-  readonly #registry = new Registry<T>();
+  readonly #registry: Registry<T>;
   #connection: Connection | undefined;
   #attempt: Attempt | undefined;
   #closing: Promise<DisconnectReport> | undefined;
@@ -72,11 +86,13 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
     super();
     this.#config = checkConfig(config);
     this.#reporter = new Reporter(new Log(this.#config.logger), this.#config.onError);
+    this.#registry = new Registry<T>(this.#config.settings.policy, this.#config.isRetryable);
   }
 
   /**
-   * A bus whose `brokers`, `clientId` and `groupId` come from `KAFKA_BROKERS` (separated by commas),
-   * `KAFKA_CLIENT_ID` and `KAFKA_GROUP_ID` where the configuration leaves them out.
+   * A bus whose `brokers`, `clientId`, `groupId` and `groupInstanceId` come from `KAFKA_BROKERS` (separated by
+   * commas), `KAFKA_CLIENT_ID`, `KAFKA_GROUP_ID` and `KAFKA_GROUP_INSTANCE_ID` where the configuration leaves them
+   * out.
    *
    * @throws {@link ConfigError} as the constructor does
    */
@@ -225,12 +241,28 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
 
   /**
    * Adds a handler for an event type, before or after `connect()`. Several handlers of one type each get
-   * every event. A new group starts at the earliest event of the topic.
+   * every event. A new group starts at the earliest event of the topic, unless `from` says otherwise.
    *
-   * @throws {@link ArgumentError} when the type is no legal topic name or the handler has no `handle`
-   * @throws {@link ConfigError} when the configuration has no `groupId`
+   * @param options - what differs from the configuration of the bus; all but `isRetryable` belong to the event type
+   * and hold until its last handler is removed
+   * @throws {@link ArgumentError} when the type is no legal topic name, the handler has no `handle`, or the type is
+   * subscribed to with other options already
+   * @throws {@link ConfigError} when the configuration has no `groupId`, and for an invalid option
+   *
+   * @example
+   * ```ts
+   * await bus.subscribe(
+   *   'order.placed',
+   *   { handle: async (event, { attempt, signal }) => ship(event.payload, { attempt, signal }) },
+   *   { ordering: 'key', concurrency: 100, retry: { attempts: 10 }, handlerTimeoutMs: 5_000 },
+   * );
+   * ```
    */
-  override async subscribe(eventType: string, handler: IEventHandler<T>): Promise<void> {
+  override async subscribe(
+    eventType: string,
+    handler: KafkaEventHandler<T>,
+    options?: SubscribeOptions,
+  ): Promise<void> {
     if (this.#config.settings.groupId === null) {
       throw new ConfigError(
         `cannot subscribe to ${nameValue(eventType)}: the configuration has no groupId`,
@@ -240,8 +272,10 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
         },
       );
     }
+    const settings = options === undefined ? {} : checkSubscription(this.#config.json, options);
+    this.#registry.check(eventType, settings);
     const isNew = this.addHandler(eventType, handler);
-    if (isNew) this.#registry.add(eventType, handler);
+    if (isNew) this.#registry.add(eventType, handler, settings);
     try {
       await this.#applyTopics();
     } catch (error) {
@@ -255,7 +289,7 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
    * Removes a handler. No call of it starts from now on, and none runs when this resolves; called in a
    * handler it does not wait for that call itself. The topic is left when no other handler wants it.
    */
-  override async unsubscribe(eventType: string, handler: IEventHandler<T>): Promise<void> {
+  override async unsubscribe(eventType: string, handler: KafkaEventHandler<T>): Promise<void> {
     if (this.removeHandler(eventType, handler)) this.#registry.remove(eventType, handler);
     const call = Dispatcher.running();
     try {

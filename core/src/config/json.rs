@@ -1,15 +1,16 @@
 //! Configuration from a JSON object and from the environment.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Config;
 use super::input::{Input, kind, shown};
 use super::nearest::unknown;
 use super::options::OPTIONS;
 use crate::error::{Error, ErrorKind, Result};
-use crate::policy::{Policy, StartFrom};
+use crate::policy::{Policy, RetryPolicy, StartFrom};
 
 impl Config {
     /// A configuration from a JSON object with the names of [`OPTIONS`], where `ssl`, `sasl`, `retry` and `kafka` are objects
@@ -140,6 +141,36 @@ impl Config {
             self.set(option.key, value)?;
         }
         Ok(())
+    }
+}
+
+impl Policy {
+    /// The policy as [`Config::policy_from_json`] reads it, with every name.
+    pub fn to_json(&self) -> Value {
+        let RetryPolicy { attempts, initial_delay, max_delay, multiplier, jitter, max_elapsed } = self.retry;
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        json!({
+            "ordering": self.ordering.as_str(),
+            "concurrency": self.concurrency,
+            "retry": {
+                "attempts": attempts,
+                "initialDelayMs": millis(initial_delay),
+                "maxDelayMs": millis(max_delay),
+                "multiplier": multiplier,
+                "jitter": jitter.as_str(),
+                "maxElapsedMs": millis(max_elapsed),
+            },
+            "handlerTimeoutMs": self.handler_timeout.map_or(0, millis),
+            "onExhausted": self.on_exhausted.as_str(),
+            "onInvalid": self.on_invalid.as_str(),
+            "parkKey": self.park_key,
+            "deadLetterTopic": self.dead_letter_topic,
+            "from": match self.from {
+                StartFrom::Earliest => json!("earliest"),
+                StartFrom::Latest => json!("latest"),
+                StartFrom::Timestamp(milliseconds) => json!({ "timestamp": milliseconds }),
+            },
+        })
     }
 }
 

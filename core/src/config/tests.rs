@@ -180,6 +180,9 @@ fn a_subscription_says_what_differs_from_the_configuration() {
         from: StartFrom::Timestamp(1_717_243_200_000),
     };
     assert_eq!(config.policy_from_json(&all).unwrap(), expected);
+    for policy in [&expected, &Policy { from: StartFrom::Latest, ..Policy::default() }, &Policy::default()] {
+        assert_eq!(config.policy_from_json(&policy.to_json()).unwrap(), *policy);
+    }
     let from = |json: Value| config.policy_from_json(&json!({ "from": json })).map(|policy| policy.from);
     assert_eq!(from(json!("earliest")).unwrap(), StartFrom::Earliest);
     assert_eq!(from(json!("latest")).unwrap(), StartFrom::Latest);
