@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::codec;
 use crate::config::Config;
+use crate::dead_letters::DeadLetters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Delivery, Event, RawRecord};
 use crate::health::{ConnectionWatch, Signs};
@@ -49,6 +50,7 @@ const PURGE_REPORT: Duration = Duration::from_millis(250);
 pub struct Bus(Arc<Inner>);
 
 struct Inner {
+    config: Config,
     transport: Arc<dyn Transport>,
     publisher: Arc<Publisher>,
     intake: Arc<Intake>,
@@ -91,8 +93,9 @@ impl Bus {
         let phase = Arc::new(PhaseCell::new());
         let recorder = Arc::new(Recorder::default());
         let publisher = Publisher::new(&config, transport.clone(), phase.clone(), recorder.clone(), log.clone());
-        let intake = Intake::new(config, transport.clone(), phase.clone(), recorder.clone(), log.clone());
+        let intake = Intake::new(config.clone(), transport.clone(), phase.clone(), recorder.clone(), log.clone());
         let bus = Bus(Arc::new(Inner {
+            config,
             transport,
             publisher,
             intake,
@@ -209,6 +212,12 @@ impl Bus {
                 Err(error)
             }
         }
+    }
+
+    /// The dead letters of an event type, in the dead-letter topic that the configuration names for it.
+    pub fn dead_letters(&self, event_type: &str) -> DeadLetters {
+        let Inner { config, transport, publisher, phase, log, .. } = &*self.0;
+        DeadLetters::new(config, transport.clone(), publisher.clone(), phase.clone(), log.clone(), event_type)
     }
 
     /// Whether a broker can be reached and publishes make progress, at most 3 s late. Publishing does not depend

@@ -6,6 +6,7 @@
 mod bus;
 mod codec;
 mod config;
+mod dead_letters;
 mod error;
 mod event;
 pub mod frame;
@@ -29,6 +30,10 @@ pub use bus::{Bus, Subscription};
 pub use codec::Envelope;
 pub use codec::provenance::DEAD_LETTER_HEADERS;
 pub use config::{Compression, Config, ConfigOption, OPTIONS, OptionType, Sasl, SaslMechanism, Ssl};
+pub use dead_letters::{
+    DeadLetterFilter, DeadLetterInfo, DeadLetterRecord, DeadLetters, ReplayOptions, ReplayReport, SkipReason,
+    SkippedLetter,
+};
 pub use error::{Error, ErrorKind, PublishOutcome, Result};
 pub use event::{
     Delivery, Event, Failure, Finished, Headers, HeadersBuf, Outcome, OutgoingRecord, RawRecord, Record, Ticket, Topic,
@@ -48,8 +53,8 @@ pub use runtime::spawn;
 pub use shutdown::{Phase, ShutdownReport};
 pub use subscribe::{HandlerError, Intake};
 pub use transport::{
-    Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, GroupOffsets, Published,
-    Receipt, RecordPublisher, RecordSink, Token, Transport,
+    Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, Extent, Found,
+    GroupOffsets, Published, Receipt, RecordPublisher, RecordSink, Token, TopicReader, Transport,
 };
 
 /// The Rust of the README, which runs as documentation tests do.

@@ -10,6 +10,7 @@ mod member;
 mod outbox;
 mod partition;
 mod partitioner;
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +25,13 @@ pub use broker::MemoryBroker;
 use self::cluster::{Cluster, lock};
 use self::consumer::MemoryConsumer;
 use self::outbox::{Ack, Outbox, Pending};
+use self::reader::MemoryReader;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
 use crate::event::{OutgoingRecord, Record, TopicPartition, now_ms};
-use crate::transport::{Cancelled, Completion, CompletionSink, Connectivity, Consumer, Enqueued, Token, Transport};
+use crate::transport::{
+    Cancelled, Completion, CompletionSink, Connectivity, Consumer, Enqueued, Token, TopicReader, Transport,
+};
 
 const SCHEME: &str = "memory:";
 
@@ -250,6 +254,15 @@ impl Transport for MemoryTransport {
             }
             found => found,
         })
+    }
+
+    fn partitions(&self, topic: &Arc<str>, deadline: Instant) -> Result<u32> {
+        self.cluster.wait_reachable(deadline, &|| false).map_err(|error| error.with("topic", topic))?;
+        self.cluster.change(|state, bells| state.partitions(topic, false, bells))
+    }
+
+    fn reader(&self, topic: &Arc<str>, group: &str) -> Result<Box<dyn TopicReader>> {
+        Ok(Box::new(MemoryReader::new(self.cluster.clone(), topic.clone(), group.into())))
     }
 
     fn connectivity(&self) -> Connectivity {

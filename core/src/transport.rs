@@ -160,6 +160,19 @@ pub trait Transport: Send + Sync {
     /// As [`Transport::ensure_topics`].
     fn ensure_topic_like(&self, topic: &Arc<str>, like: &Arc<str>, deadline: Instant) -> Result<u32>;
 
+    /// How many partitions a topic has; creates nothing. Blocks.
+    ///
+    /// # Errors
+    /// `UnknownTopic`, `Rejected`, `Timeout`, ….
+    fn partitions(&self, topic: &Arc<str>, deadline: Instant) -> Result<u32>;
+
+    /// Reads a topic on behalf of no member of any group, and keeps its progress as offsets of the named group. Its
+    /// errors of connections and settings are those of [`Transport::consumer`].
+    ///
+    /// # Errors
+    /// `Config` when the client refuses a setting.
+    fn reader(&self, topic: &Arc<str>, group: &str) -> Result<Box<dyn TopicReader>>;
+
     /// What the client knows about its connections. Cheap; any thread.
     fn connectivity(&self) -> Connectivity;
 
@@ -249,6 +262,61 @@ pub trait GroupOffsets: Send + Sync {
 
     /// What the consumer's client knows about its connections. Cheap.
     fn connectivity(&self) -> Connectivity;
+}
+
+/// Which offsets of a partition hold records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The partition.
+    pub partition: i32,
+    /// The offset of the oldest record, which is the end when there is none.
+    pub start: i64,
+    /// The offset that the next record gets.
+    pub end: i64,
+}
+
+/// What a reader found.
+#[derive(Debug)]
+pub enum Found {
+    /// A record.
+    Record(Record),
+    /// Nothing lies behind what was read of this partition, for now.
+    End(i32),
+    /// Nothing came in the time given.
+    Nothing,
+}
+
+/// Reads the partitions of one topic, owned by one thread. Every call blocks for at most the time it is given.
+pub trait TopicReader: Send {
+    /// The partitions of the topic and what they hold.
+    ///
+    /// # Errors
+    /// `UnknownTopic`, `Unavailable`, `Timeout`, ….
+    fn extents(&mut self, deadline: Instant) -> Result<Vec<Extent>>;
+
+    /// How far each of these partitions was read, as [`TopicReader::keep_progress`] left it.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, `Rejected`, ….
+    fn progress(&mut self, partitions: &[i32], deadline: Instant) -> Result<Vec<Option<i64>>>;
+
+    /// Keeps, per partition, the offset to go on from.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, `Rejected`, `IllegalState` while the group has members.
+    fn keep_progress(&mut self, progress: &[(i32, i64)], deadline: Instant) -> Result<()>;
+
+    /// Reads these partitions from these offsets on, and no others; from the oldest record where an offset is gone.
+    ///
+    /// # Errors
+    /// `Internal` when the client refuses.
+    fn read(&mut self, from: &[(i32, i64)]) -> Result<()>;
+
+    /// What comes next, of whichever partition; within a partition in the order of offsets.
+    ///
+    /// # Errors
+    /// `Auth`, `Rejected`, `Fenced`, … what the client does not go on from by itself.
+    fn next(&mut self, wait: Duration) -> Result<Found>;
 }
 
 impl fmt::Debug for dyn Transport {

@@ -11,6 +11,7 @@ mod event;
 #[cfg(feature = "embedded")]
 mod mock;
 mod partitions;
+mod reader;
 mod topics;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};

@@ -7,6 +7,7 @@ mod context;
 mod errors;
 pub(crate) mod ffi;
 mod producer;
+mod reader;
 mod topics;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,11 +17,14 @@ use std::time::{Duration, Instant};
 use self::consumer::KafkaConsumer;
 use self::context::Context;
 use self::ffi::{Client, Refused, Role};
+use self::reader::KafkaReader;
 use crate::config::{Compression, Config, SaslMechanism};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::OutgoingRecord;
 use crate::log::Log;
-use crate::transport::{Cancelled, Completion, CompletionSink, Connectivity, Consumer, Enqueued, Token, Transport};
+use crate::transport::{
+    Cancelled, Completion, CompletionSink, Connectivity, Consumer, Enqueued, Token, TopicReader, Transport,
+};
 
 /// A Kafka cluster: one producing client, and the door to consuming ones.
 pub struct KafkaTransport {
@@ -95,6 +99,16 @@ impl Transport for KafkaTransport {
 
     fn ensure_topic_like(&self, topic: &Arc<str>, like: &Arc<str>, deadline: Instant) -> Result<u32> {
         topics::ensure_like(self, topic, like, deadline)
+    }
+
+    fn partitions(&self, topic: &Arc<str>, deadline: Instant) -> Result<u32> {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let found = self.with_client(|client| topics::partitions(client, topic, wait))?;
+        found?.ok_or_else(|| topics::unknown(topic))
+    }
+
+    fn reader(&self, topic: &Arc<str>, group: &str) -> Result<Box<dyn TopicReader>> {
+        Ok(Box::new(KafkaReader::new(self, topic, group)?))
     }
 
     fn connectivity(&self) -> Connectivity {

@@ -91,7 +91,11 @@ pub(super) fn partitions(client: &Client, topic: &str, timeout: Duration) -> Res
     let failed =
         |failure: &Failure| errors::error("the cluster did not tell about the topic", failure).with("topic", topic);
     let answers = client.new_queue();
-    client.describe_topic(topic, timeout, &answers).map_err(|failure| failed(&failure))?;
+    let asked = client.brokers(timeout).and_then(|brokers| {
+        // Without brokers there is no answer in time, which the request will tell.
+        client.describe_topic(topic, brokers.first().copied().unwrap_or(0), timeout, &answers)
+    });
+    asked.map_err(|failure| failed(&failure))?;
     let Some(event) = answers.poll(timeout + Duration::from_secs(1)) else { return Err(late(topic, None)) };
     match event.kind() {
         Kind::TopicDescribed(Ok(count)) => Ok(u32::try_from(count).ok().filter(|count| *count > 0)),
@@ -118,9 +122,9 @@ pub(super) fn ensure_like(transport: &KafkaTransport, topic: &str, like: &str, d
             Ok(None) if created => {}
             Ok(None) if !transport.config.auto_create_topics => return Err(missing(topic)),
             Ok(None) => match transport.with_client(|client| create_like(transport, client, topic, like, wait))? {
-                Ok(()) => created = true,
-                // Such a broker creates topics by itself, when it is asked for them.
-                Err(error) if is_unsupported(&error) => {
+                Ok(true) => created = true,
+                // Such a cluster creates topics when it is asked for them.
+                Ok(false) => {
                     ensure(transport, topic, deadline)?;
                     created = true;
                 }
@@ -134,7 +138,18 @@ pub(super) fn ensure_like(transport: &KafkaTransport, topic: &str, like: &str, d
     }
 }
 
-fn create_like(transport: &KafkaTransport, client: &Client, topic: &str, like: &str, timeout: Duration) -> Result<()> {
+/// `false` for a cluster that cannot be told how to create a topic.
+fn create_like(
+    transport: &KafkaTransport,
+    client: &Client,
+    topic: &str,
+    like: &str,
+    timeout: Duration,
+) -> Result<bool> {
+    let failed = |failure: Failure| errors::error("the topic was not created", &failure).with("topic", topic);
+    if !client.has_controller(timeout).map_err(failed)? {
+        return Ok(false);
+    }
     let count = partitions(client, like, timeout)?.unwrap_or(0);
     // Records keep their timestamps, so that a topic with the usual retention would forget old ones at once.
     let settings = [
@@ -143,14 +158,15 @@ fn create_like(transport: &KafkaTransport, client: &Client, topic: &str, like: &
         ("max.message.bytes", producer::sent_on_max_bytes(&transport.config).to_string()),
     ];
     let new = NewTopic { name: topic, partitions: i32::try_from(count).unwrap_or(0), settings: &settings };
-    create_topic(client, &new, timeout).map_err(|error| {
+    create_topic(client, &new, timeout).map(|()| true).map_err(|error| {
         let hint = format!("create it with {count} partitions, or allow this principal to create it");
         error.with("topic", topic).hint(hint)
     })
 }
 
-fn is_unsupported(error: &Error) -> bool {
-    error.kafka_code() == Some(Code::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE as i32)
+/// The error for a topic that nobody may create here.
+pub(super) fn unknown(topic: &str) -> Error {
+    Error::new(ErrorKind::UnknownTopic, "the topic does not exist").with("topic", topic).hint("check its spelling")
 }
 
 fn missing(topic: &str) -> Error {

@@ -131,6 +131,16 @@ impl Group {
         Ok(())
     }
 
+    /// Stores offsets for a client that is no member, while there is none.
+    pub(super) fn commit_from_outside(&mut self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        if !self.members.is_empty() {
+            return Err(Error::new(ErrorKind::IllegalState, "the group has members, and only they may commit")
+                .hint("stop the consumers of that group first"));
+        }
+        self.committed.extend(offsets.iter().cloned());
+        Ok(())
+    }
+
     pub(super) fn committed(&self, partition: &TopicPartition) -> Option<i64> {
         self.committed.get(partition).copied()
     }

@@ -224,13 +224,7 @@ impl Desk {
 
     /// Runs on: delivery thread or dead-letter thread. A record that the broker refuses for good is replaced by a
     /// letter that says where it lies; when that is refused too, the letter goes back.
-    fn ended(
-        self: &Arc<Self>,
-        letter: DeadLetter,
-        partitions: u32,
-        reduced: Option<Error>,
-        end: Result<Receipt>,
-    ) {
+    fn ended(self: &Arc<Self>, letter: DeadLetter, partitions: u32, reduced: Option<Error>, end: Result<Receipt>) {
         match end {
             Ok(receipt) => {
                 self.log_letter(&letter, receipt, reduced);

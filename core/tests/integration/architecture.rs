@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("memory", &["error", "event", "config", "transport", "codec", "runtime", "log", "metrics"]),
     ("publish", BUS_HALF),
     ("subscribe", BUS_HALF),
+    ("dead_letters", BUS_HALF),
     ("testing", &["error", "event", "config", "runtime", "log", "kafka"]),
 ];
 

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod bus;
+mod dead_letters;
 mod docs;
 mod kafka_connect;
 mod kafka_consume;

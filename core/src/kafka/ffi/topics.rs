@@ -4,7 +4,7 @@ use rdkafka::bindings as rd;
 use std::ptr;
 use std::time::Duration;
 
-use super::{Client, Event, Failure, Queue, c_string, number_of, text};
+use super::{Client, Event, Failure, Queue, c_string, milliseconds, number_of, text};
 
 /// A topic to be created; a number of partitions below 1 leaves it to the broker, as do settings that are not named.
 pub(crate) struct NewTopic<'a> {
@@ -45,14 +45,48 @@ impl Client {
         }
     }
 
-    /// Asks for a topic's partitions without creating it; the answer comes to `answers`.
-    pub(crate) fn describe_topic(&self, name: &str, timeout: Duration, answers: &Queue) -> Result<(), Failure> {
+    /// The brokers, the one that answered first in front. Blocks.
+    pub(crate) fn brokers(&self, wait: Duration) -> Result<Vec<i32>, Failure> {
+        let mut metadata = ptr::null();
+        // SAFETY: `metadata` is valid until destroyed, and its count says how many entries its array has.
+        unsafe {
+            let code = rd::rd_kafka_metadata(self.raw(), 0, ptr::null_mut(), &mut metadata, milliseconds(wait)) as i32;
+            Failure::check(code)?;
+            let all = &*metadata;
+            let count = usize::try_from(all.broker_cnt).unwrap_or(0);
+            let mut ids: Vec<i32> = (0..count).map(|index| (*all.brokers.add(index)).id).collect();
+            let first = all.orig_broker_id;
+            ids.sort_by_key(|id| *id != first);
+            rd::rd_kafka_metadata_destroy(metadata);
+            Ok(ids)
+        }
+    }
+
+    /// Whether the broker that creates topics is one of the cluster's. The mock cluster has none. Blocks.
+    pub(crate) fn has_controller(&self, wait: Duration) -> Result<bool, Failure> {
+        let brokers = self.brokers(wait)?;
+        // SAFETY: `rk` is live.
+        let controller = unsafe { rd::rd_kafka_controllerid(self.raw(), milliseconds(wait)) };
+        Ok(controller < 0 || brokers.contains(&controller))
+    }
+
+    /// Asks a broker for a topic's partitions without creating it; the answer comes to `answers`.
+    pub(crate) fn describe_topic(
+        &self,
+        name: &str,
+        broker: i32,
+        timeout: Duration,
+        answers: &Queue,
+    ) -> Result<(), Failure> {
         let name = c_string(name)?;
+        let mut reason = [0; 256];
         // SAFETY: everything passed is live for the call; the name is copied.
         unsafe {
             let mut names = [name.as_ptr()];
             let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
             let options = self.admin_options(rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout);
+            // Every broker knows, and the default, the controller, may be away.
+            rd::rd_kafka_AdminOptions_set_broker(options, broker, reason.as_mut_ptr(), reason.len());
             rd::rd_kafka_DescribeTopics(self.raw(), topics, options, answers.0.as_ptr());
             rd::rd_kafka_AdminOptions_destroy(options);
             rd::rd_kafka_TopicCollection_destroy(topics);
@@ -82,7 +116,7 @@ impl Event<'_> {
             }
             let topic = *topics;
             let error = rd::rd_kafka_TopicDescription_error(topic);
-            let code = if error == ptr::null() { 0 } else { number_of(rd::rd_kafka_error_code, error) };
+            let code = if error.is_null() { 0 } else { number_of(rd::rd_kafka_error_code, error) };
             if code != 0 {
                 return Err(Failure { code, text: text(rd::rd_kafka_error_string(error)).to_owned() });
             }
