@@ -100,29 +100,57 @@ export interface FakeDelivery {
   readonly topicId: number;
   readonly partition?: number;
   readonly offset: number;
+  /** The record's timestamp. */
+  readonly time?: number;
   readonly slot?: number;
   readonly epoch?: number;
+  readonly key?: string;
+  readonly headers?: readonly (readonly [name: string, value: string | null])[];
   readonly value: string;
+  readonly attempt?: number;
+  readonly last?: boolean;
   readonly occurredOn?: number;
 }
 
+/** Packs headers by the layout that the core documents. */
+export function packHeaders(headers: Required<FakeDelivery>['headers']): Buffer {
+  const parts = headers.flatMap(([name, value]) => {
+    const lengths = [Buffer.alloc(2), Buffer.alloc(4)] as const;
+    lengths[0].writeUInt16LE(Buffer.byteLength(name));
+    lengths[1].writeInt32LE(value === null ? -1 : Buffer.byteLength(value));
+    return [lengths[0], Buffer.from(name), lengths[1], Buffer.from(value ?? '')];
+  });
+  return Buffer.concat(parts);
+}
+
+const halves = (number: number): [number, number] => [number | 0, Math.floor(number / 2 ** 32)];
+
 /** Packs deliveries by the layout that the core documents. The ticket's sequence is the offset. */
 export function packDeliveries(deliveries: readonly FakeDelivery[]): DeliveryBatch {
-  const values = deliveries.map((delivery) => Buffer.from(delivery.value));
+  const parts: Buffer[] = [];
   const index = new Int32Array(deliveries.length * 18);
   let position = 0;
+  const add = (bytes: Buffer): number => {
+    parts.push(bytes);
+    position += bytes.length;
+    return position - bytes.length;
+  };
   deliveries.forEach((delivery, row) => {
-    const { lane = 0, topicId, partition = 0, offset, slot = 0, epoch = 1 } = delivery;
-    const { occurredOn } = delivery;
-    const length = values[row]?.length ?? 0;
-    const columns = [lane, topicId, partition, offset | 0, Math.floor(offset / 2 ** 32), 0, 0];
-    columns.push(offset | 0, slot | (epoch << 16), position, -1, position, position, length, 1);
-    columns.push(occurredOn === undefined ? 0 : 2);
-    columns.push((occurredOn ?? 0) | 0, Math.floor((occurredOn ?? 0) / 2 ** 32));
+    const { lane = 0, topicId, partition = 0, offset, slot = 0, epoch = 1, time } = delivery;
+    const { key, headers = [], attempt = 1, last = false, occurredOn } = delivery;
+    const keyAt = add(Buffer.from(key ?? ''));
+    const headersAt = add(packHeaders(headers));
+    const valueAt = add(Buffer.from(delivery.value));
+    const flags =
+      (time === undefined ? 0 : 1) | (occurredOn === undefined ? 0 : 2) | (last ? 4 : 0);
+    const columns = [
+      ...[lane, topicId, partition, ...halves(offset), ...halves(time ?? 0)],
+      ...[offset | 0, slot | (epoch << 16), keyAt, key === undefined ? -1 : headersAt - keyAt],
+      ...[headersAt, valueAt, position - valueAt, attempt, flags, ...halves(occurredOn ?? 0)],
+    ];
     index.set(columns, row * 18);
-    position += length;
   });
-  const data = Buffer.concat(values);
+  const data = Buffer.concat(parts);
   return { data, index, isAscii: data.every((byte) => byte < 0x80) };
 }
 
