@@ -80,11 +80,13 @@ impl Assignment {
         true
     }
 
-    pub(super) fn hand_out(&mut self, offset: i64, key: usize) {
+    /// Whether it was handed out before.
+    pub(super) fn hand_out(&mut self, offset: i64, key: usize) -> bool {
         let place = self.records.get_mut(&offset).unwrap_or_else(|| panic!("{offset} was not received"));
         assert_eq!(*place, Place::Waiting, "{offset} was handed out");
         *place = Place::Out;
         let last = self.delivered.entry(key).or_insert(-1);
+        let again = offset <= *last;
         assert!(
             *last <= offset || self.records.get(last).is_some_and(|place| *place != Place::Finished),
             "{offset} was handed out again although {last} of the same key is finished"
@@ -92,6 +94,7 @@ impl Assignment {
         *last = offset.max(*last);
         assert!(!self.held, "{offset} was handed out although nobody handles its topic");
         self.named = false;
+        again
     }
 
     pub(super) fn finish(&mut self, offset: i64) {

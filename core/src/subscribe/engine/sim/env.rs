@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::broker::Broker;
 use super::group::MemberId;
 use super::rules::Rules;
+use super::sabotage::Sabotage;
 use super::schedule::Schedule;
 use super::seed::Seed;
 use super::trace::Trace;
@@ -121,6 +122,8 @@ pub(super) struct Env {
     /// Troubles are over, for good.
     pub(super) healed: bool,
     pub(super) sessions: MemberId,
+    /// How the engines are broken.
+    pub(super) sabotage: Option<Sabotage>,
 }
 
 impl Env {

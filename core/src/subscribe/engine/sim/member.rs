@@ -10,7 +10,7 @@ use super::client::{Client, Polled};
 use super::env::{CommitRequest, Env, Event, Request};
 use super::group::Group;
 use super::host::{Host, Job};
-use super::wire::Wire;
+use super::sabotage::Wire;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Delivery, Outcome, Ticket};
 use crate::subscribe::engine::{Engine, Input, Output};
@@ -87,7 +87,7 @@ impl Member {
             frozen_until: Duration::ZERO,
             cut_off_until: Duration::ZERO,
             away: Duration::ZERO,
-            wire: Wire::new(engine),
+            wire: Wire::new(engine, env.sabotage),
             turn_at: None,
             polled_at: Duration::ZERO,
             held_back: false,
@@ -247,7 +247,7 @@ impl Member {
             Outcome::Failed | Outcome::DeadLetter => this.give_back(offset),
             Outcome::Released => {
                 this.give_back(offset);
-                env.rules.seen.held += 1;
+                env.rules.seen.released += 1;
             }
         }
     }
@@ -283,10 +283,12 @@ impl Member {
         let invalid = env.broker.entry(partition, offset).kind == Kind::Invalid;
         if self.drain.is_none()
             && let Some(assignment) = self.told.get(&partition)
-            && env.rules.assignments[*assignment].receive(offset, invalid)
-            && invalid
         {
-            env.broker.finish(partition, offset, Fate::Invalid);
+            let new = env.rules.assignments[*assignment].receive(offset, invalid);
+            env.rules.seen.duplicates += u64::from(!new);
+            if new && invalid {
+                env.broker.finish(partition, offset, Fate::Invalid);
+            }
         }
         if invalid {
             let source = env.broker.partitions[partition].source.clone();
@@ -404,7 +406,8 @@ impl Member {
             env.rules.check_ticket(assignment, (ticket.slot(), ticket.epoch()));
             let this = &mut env.rules.assignments[assignment];
             assert_eq!(this.state, State::Owned, "{delivery:?} while its partition is handed over");
-            this.hand_out(offset, env.broker.entry(partition, offset).key);
+            let again = this.hand_out(offset, env.broker.entry(partition, offset).key);
+            env.rules.seen.redeliveries += u64::from(again);
             let earlier = self.open.insert(ticket.0, Open { assignment, offset });
             assert!(earlier.is_none(), "{delivery:?} is out twice");
             jobs.push(Job { delivery, assignment });
@@ -535,7 +538,6 @@ impl Member {
         }
         let bytes = engine.stats().bytes;
         let most = env.weather.config.max_bytes;
-        env.rules.seen.fullest = env.rules.seen.fullest.max((bytes * 1_000 / most) as u64);
         // One pass may fill the bound from one partition, before the others take their shares of its half. And each may
         // have one record with its handler and one that waits, however small the bound is.
         let largest = env.weather.max_value as usize + 200;

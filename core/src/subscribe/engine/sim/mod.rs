@@ -10,6 +10,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rules::Seen;
+use sabotage::Sabotage;
 use trace::Trace;
 use world::World;
 
@@ -21,12 +22,12 @@ mod group;
 mod host;
 mod member;
 mod rules;
+mod sabotage;
 mod schedule;
 mod seed;
 mod tests;
 mod trace;
 mod weather;
-mod wire;
 mod world;
 
 /// How a run ended.
@@ -38,8 +39,8 @@ struct Run {
     trace: Vec<String>,
 }
 
-fn run(seed: u64, trace: Trace) -> Run {
-    let mut world = World::new(seed, trace);
+fn run(seed: u64, trace: Trace, sabotage: Option<Sabotage>) -> Run {
+    let mut world = World::new(seed, trace, sabotage);
     let result = catch_unwind(AssertUnwindSafe(|| world.run())).map_err(|panic| text(&*panic));
     let (events, end) = (world.env.schedule.posted(), world.env.now());
     Run { result, events, end, trace: world.env.trace.into_lines() }

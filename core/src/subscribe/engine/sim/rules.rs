@@ -5,53 +5,50 @@ use std::collections::BTreeMap;
 use super::assignment::{Assignment, State};
 use super::broker::Broker;
 
-/// What a run got to see: a simulation without rebalances or failures would prove nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) deliveries: u64,
-    pub(super) redeliveries: u64,
-    pub(super) failures: u64,
-    pub(super) commits: u64,
-    pub(super) commits_refused: u64,
-    pub(super) commits_failed: u64,
-    pub(super) rewinds: u64,
-    pub(super) rebalances: u64,
-    pub(super) handed_over: u64,
-    pub(super) forced: u64,
-    pub(super) lost: u64,
-    pub(super) fenced: u64,
-    pub(super) outlived: u64,
-    pub(super) crashes: u64,
-    pub(super) drains: u64,
-    pub(super) cut_drains: u64,
-    pub(super) pauses: u64,
-    pub(super) held: u64,
-    /// The most bytes that an engine held, in thousandths of its bound.
-    pub(super) fullest: u64,
+macro_rules! seen {
+    ($( $(#[$doc:meta])* $name:ident, )+) => {
+        /// What a run got to see: a simulation without rebalances or failures would prove nothing.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(super) struct Seen { $( $(#[$doc])* pub(super) $name: u64, )+ }
+
+        impl Seen {
+            pub(super) fn add(&mut self, other: &Seen) { $( self.$name += other.$name; )+ }
+
+            /// What never happened.
+            pub(super) fn missing(&self) -> Vec<&'static str> {
+                [$( (stringify!($name), self.$name) ),+].iter().filter(|one| one.1 == 0).map(|one| one.0).collect()
+            }
+        }
+    };
 }
 
-impl Seen {
-    pub(super) fn add(&mut self, other: &Seen) {
-        self.deliveries += other.deliveries;
-        self.redeliveries += other.redeliveries;
-        self.failures += other.failures;
-        self.commits += other.commits;
-        self.commits_refused += other.commits_refused;
-        self.commits_failed += other.commits_failed;
-        self.rewinds += other.rewinds;
-        self.rebalances += other.rebalances;
-        self.handed_over += other.handed_over;
-        self.forced += other.forced;
-        self.lost += other.lost;
-        self.fenced += other.fenced;
-        self.outlived += other.outlived;
-        self.crashes += other.crashes;
-        self.drains += other.drains;
-        self.cut_drains += other.cut_drains;
-        self.pauses += other.pauses;
-        self.held += other.held;
-        self.fullest = self.fullest.max(other.fullest);
-    }
+seen! {
+    deliveries,
+    /// Within one assignment.
+    redeliveries,
+    failures,
+    commits,
+    commits_refused,
+    commits_failed,
+    /// Commits that went back behind what another assignment had committed.
+    rewinds,
+    rebalances,
+    handed_over,
+    /// Handed over although the budget had ended.
+    forced,
+    lost,
+    fenced,
+    /// Handlers that began beside one that had been given up.
+    outlived,
+    crashes,
+    drains,
+    /// Drains that abandoned records.
+    cut_drains,
+    pauses,
+    /// Answers of nobody.
+    released,
+    /// Records that came twice in one assignment.
+    duplicates,
 }
 
 /// A handler that runs.

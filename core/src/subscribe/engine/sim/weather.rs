@@ -73,7 +73,7 @@ impl Weather {
     pub(super) fn of(seed: &mut Seed) -> Self {
         let nodes = seed.between(2, 5) as usize;
         let topics: Vec<usize> = (0..seed.between(1, 2)).map(|_| seed.between(1, 6) as usize).collect();
-        let horizon = seed.time(8_000, 30_000);
+        let horizon = seed.time(5_000, 50_000);
         let max_value = seed.pick(&[20, 200, 1_500]);
         let ms = Duration::from_millis;
         let config = EngineConfig {
@@ -88,7 +88,7 @@ impl Weather {
         Weather {
             nodes,
             keys: seed.pick(&[1, 3, 10, 40]),
-            records: seed.between(20, 600) as usize,
+            records: seed.between(20, 1_500) as usize,
             burst: seed.pick(&[1, 5, 40]),
             max_value,
             horizon,
@@ -125,7 +125,7 @@ fn troubles(seed: &mut Seed, nodes: usize, topics: usize, horizon: Duration) -> 
         return Vec::new();
     }
     let end = horizon.as_millis() as u64;
-    let count = seed.between(0, 14);
+    let count = seed.between(0, 25);
     let draw = |seed: &mut Seed| {
         let at = seed.time(200, end);
         let node = seed.below(nodes);

@@ -8,6 +8,7 @@ use super::env::{Answer, Env, Event, Request};
 use super::group::{Group, MemberId};
 use super::member::Member;
 use super::rules::{Rules, Seen};
+use super::sabotage::Sabotage;
 use super::schedule::Schedule;
 use super::seed::Seed;
 use super::trace::Trace;
@@ -15,8 +16,8 @@ use super::weather::{SESSION_TIMEOUT, Trouble, Weather};
 use crate::error::{Error, ErrorKind};
 
 /// After the troubles everything must be finished and committed within this time. The longest pause between failed
-/// commits is 30 s.
-const SETTLE_WITHIN: Duration = Duration::from_secs(120);
+/// commits is 30 s, and a tiny bound makes a member slow.
+const SETTLE_WITHIN: Duration = Duration::from_secs(1_200);
 /// What happened to a member's session reaches it within this time.
 const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// No run takes so many events, unless somebody spins.
@@ -30,12 +31,12 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, trace: Trace) -> Self {
+    pub(super) fn new(seed: u64, trace: Trace, sabotage: Option<Sabotage>) -> Self {
         let mut seed = Seed::new(seed);
         let weather = Weather::of(&mut seed);
         let broker = Broker::new(&weather.topics);
         let (schedule, rules) = (Schedule::new(), Rules::default());
-        let mut env = Env { schedule, seed, trace, broker, rules, weather, healed: false, sessions: 0 };
+        let mut env = Env { schedule, seed, trace, broker, rules, weather, healed: false, sessions: 0, sabotage };
         env.say(|| "the run begins");
         let nodes = env.weather.nodes;
         let members = (0..nodes).map(|node| Member::new(&mut env, node, 0)).collect();
@@ -203,7 +204,7 @@ impl World {
             Event::Complete { round } => group.complete(env, round),
             Event::RoundEnds { round } => group.end_round(env, round),
             Event::Expire { session } => self.expire(session),
-            Event::ToGroup(request) => self.to_group(request),
+            Event::ToGroup(request) => self.reach_group(request),
         }
     }
 
@@ -217,7 +218,7 @@ impl World {
         }
     }
 
-    fn to_group(&mut self, request: Request) {
+    fn reach_group(&mut self, request: Request) {
         let node = match &request {
             Request::Join { node, .. } => Some(*node),
             Request::Commit(commit) => Some(commit.node),
