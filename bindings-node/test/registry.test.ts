@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { ArgumentError } from '../ts/error';
 import type { IEventHandler } from '../ts/event';
 import { type Registration, Registry } from '../ts/registry';
+import { thrownBy } from './support/events';
 
 const handler = (): IEventHandler => ({ handle: async () => {} });
 
@@ -21,6 +23,76 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   await new Promise((resolve) => setImmediate(resolve));
   return settled;
 }
+
+describe('options of an event type', () => {
+  const defaults = { handlerTimeoutMs: 0, retry: { attempts: 5 }, ordering: 'partition' };
+  const policy = { ...defaults, handlerTimeoutMs: 50 };
+
+  it('hold for all handlers of the type, until the last one is gone', () => {
+    const registry = new Registry(defaults);
+    const [one, two] = [handler(), handler()];
+    registry.check('a', { policy });
+    registry.add('a', one, { policy });
+    registry.add('a', two);
+    registry.add('b', two);
+    expect(registry.of('a')?.map(({ handlerTimeoutMs }) => handlerTimeoutMs)).toEqual([50, 50]);
+    expect(registry.of('b')?.[0]?.handlerTimeoutMs).toBe(0);
+    expect(registry.topics()).toEqual([{ topic: 'a', policy }, { topic: 'b' }]);
+    registry.remove('a', one);
+    expect(registry.topics()[0]).toEqual({ topic: 'a', policy });
+    registry.remove('a', two);
+    registry.add('a', one);
+    expect(registry.topics()[0]).toEqual({ topic: 'a' });
+    expect(registry.of('a')?.[0]?.handlerTimeoutMs).toBe(0);
+  });
+
+  it('are refused when they differ from those that hold, naming which', () => {
+    const registry = new Registry(defaults);
+    registry.add('a', handler(), { policy });
+    registry.check('a', {});
+    registry.check('a', { policy: structuredClone(policy) });
+    registry.check('b', { policy: defaults });
+    const other = { ...defaults, retry: { attempts: 6 } };
+    const error = thrownBy(() => registry.check('a', { policy: other })) as ArgumentError;
+    expect(error).toBeInstanceOf(ArgumentError);
+    expect(error.message).toBe(
+      '"a" is subscribed to with other options already: handlerTimeoutMs, retry',
+    );
+    expect(error.hint).toBeTruthy();
+    registry.add('b', handler());
+    registry.check('b', { policy: defaults });
+    expect(() => registry.check('b', { policy })).toThrow(/handlerTimeoutMs/);
+  });
+
+  it('leave the classifier to each handler, and that of the bus to the others', () => {
+    const [ofBus, own] = [() => true, () => false];
+    const registry = new Registry(defaults, ofBus);
+    registry.add('a', handler());
+    registry.add('a', handler(), { isRetryable: own });
+    expect(registry.of('a')?.map(({ isRetryable }) => isRetryable)).toEqual([ofBus, own]);
+  });
+});
+
+describe('the name of a handler', () => {
+  class Ship {
+    async handle(): Promise<void> {}
+  }
+  it.each([
+    ['its class', new Ship(), 'Ship'],
+    ['its function', { handle: async function bill() {} }, 'bill'],
+    ['its number', { handle: async () => {} }, 'handler 2'],
+    [
+      'its number without a prototype',
+      Object.assign(Object.create(null), new Ship(), { handle: async () => {} }),
+      'handler 2',
+    ],
+  ])('is that of %s', (_, named, name) => {
+    const registry = new Registry();
+    registry.add('a', handler());
+    registry.add('a', named);
+    expect(registry.of('a')?.[1]?.name).toBe(name);
+  });
+});
 
 describe('a registry', () => {
   it('knows the types that have handlers, sorted', () => {

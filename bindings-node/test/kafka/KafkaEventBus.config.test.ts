@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { withEnvironment } from '../../ts/config';
 import { createKafkaEventBus } from '../../ts/EventBusFactory';
 import { ArgumentError, ConfigError } from '../../ts/error';
 import { KafkaEventBus } from '../../ts/kafka/KafkaEventBus';
@@ -30,6 +31,13 @@ describe('the environment', () => {
       await bus.disconnect();
       handler.seen.length = 0;
     }
+  });
+
+  it('names the member', () => {
+    vi.stubEnv('KAFKA_GROUP_INSTANCE_ID', 'pod-7');
+    const fromEnv = withEnvironment({ clientId: 'x' });
+    expect(fromEnv).toEqual({ clientId: 'x', groupInstanceId: 'pod-7' });
+    expect(withEnvironment({ groupInstanceId: 'own' })).toEqual({ groupInstanceId: 'own' });
   });
 
   it('does not replace what the configuration says', async () => {
@@ -66,6 +74,8 @@ describe('a configuration', () => {
     ['contradictory', { ...valid, sessionTimeoutMs: 1000, heartbeatIntervalMs: 900 }, /heartbeat/],
     ['a logger without methods', { ...valid, logger: {} }, /logger must be an object with the/],
     ['onError that is no function', { ...valid, onError: 'log' }, /onError must be a function/],
+    ['isRetryable that is no function', { ...valid, isRetryable: 5 }, /isRetryable must be a func/],
+    ['an unknown order', { ...valid, ordering: 'none' }, /ordering must be one of partition, key/],
   ])('is refused: %s', (_, config, message) => {
     let error: ConfigError | undefined;
     try {
@@ -81,6 +91,7 @@ describe('a configuration', () => {
   it.each([
     [{ broker: ['localhost:9092'] }, 'brokers'],
     [{ publishTimeout: 5 }, 'publishTimeoutMs'],
+    [{ handlerTimeout: 5 }, 'handlerTimeoutMs'],
     [{ retries: () => {} }, undefined],
   ])('is refused with an unknown option, naming the nearest: %j', (more, nearest) => {
     let error: ConfigError | undefined;
@@ -160,6 +171,30 @@ describe('bad input', () => {
     expect(error).toBeInstanceOf(ConfigError);
     expect(error.message).toContain('groupId');
     expect(bus.handlers.size).toBe(0);
+  });
+
+  it('to subscribe: options that are none, or other ones than those that hold', async () => {
+    for (const isConnected of [false, true]) {
+      const { bus } = makeBus();
+      if (isConnected) await bus.connect();
+      const [first, second] = [collector(), collector()];
+      const wrong = await rejection(bus.subscribe('order.placed', first, { concurrency: -1 }));
+      expect(wrong).toBeInstanceOf(ConfigError);
+      expect(bus.handlers.size).toBe(0);
+      await bus.subscribe('order.placed', first, { ordering: 'key' });
+      const other = await rejection(
+        bus.subscribe('order.placed', second, { ordering: 'partition', concurrency: 5 }),
+      );
+      expect(other).toBeInstanceOf(ArgumentError);
+      expect(other.message).toContain('concurrency, ordering');
+      expect(bus.handlers.get('order.placed')).toEqual(new Set([first]));
+      await bus.subscribe('order.placed', second);
+      await bus.subscribe('order.placed', second, { ordering: 'key', concurrency: 64 });
+      expect(bus.handlers.get('order.placed')?.size).toBe(2);
+      await bus.unsubscribe('order.placed', first);
+      await bus.unsubscribe('order.placed', second);
+      await bus.subscribe('order.placed', second, { concurrency: 5 });
+    }
   });
 
   it('to publish sends nothing', async () => {

@@ -1,5 +1,6 @@
 import type { EventBusError } from '../../ts/error';
 import type { KafkaEventHandler } from '../../ts/event';
+import type { Failure } from '../../ts/failure';
 import { type ErrorContext, Log, type LogFields, Reporter } from '../../ts/logger';
 import { type EffectivePolicy, type HandlerSettings, Registry } from '../../ts/registry';
 import { Dispatcher } from '../../ts/subscribe';
@@ -12,7 +13,7 @@ export interface Answer {
   readonly slot: number;
   readonly epoch: number;
   readonly outcome: 'done' | 'failed' | 'released' | 'invalid';
-  readonly failure: unknown;
+  readonly failure: Failure | undefined;
   readonly micros: number;
 }
 
@@ -25,7 +26,7 @@ export function setUp(policy: EffectivePolicy = { handlerTimeoutMs: 0 }) {
   const native = {
     finish(rows: Int32Array, count: number, failuresJson = '[]'): void {
       finishes.push(count);
-      const failures = new Map<number, object>();
+      const failures = new Map<number, Failure>();
       for (const { row, ...failure } of JSON.parse(failuresJson)) failures.set(row, failure);
       for (let at = 0; at < count * 4; at += 4) {
         const ticketHi = rows[at + 1] as number;
