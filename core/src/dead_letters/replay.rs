@@ -1,5 +1,6 @@
 //! Sending dead letters back to where they came from.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -223,15 +224,15 @@ impl Run<'_> {
     fn run(&mut self, stop: &AtomicBool) -> Result<()> {
         loop {
             let (letters, more) = self.window(stop)?;
-            let unsent = if self.options.dry_run {
+            let mut unsent = Unsent::default();
+            if self.options.dry_run {
                 self.report.replayed += letters.len() as u64;
-                None
             } else {
-                self.publish(letters, stop)?
-            };
-            self.keep_progress(unsent.as_ref().map(|(record, _)| record))?;
-            if let Some((_, error)) = unsent {
-                return Err(error);
+                self.publish(letters, &mut unsent, stop)?;
+            }
+            self.keep_progress(&unsent.first)?;
+            if let Some(why) = unsent.why {
+                return Err(why);
             }
             if !more {
                 return Ok(());
@@ -266,41 +267,39 @@ impl Run<'_> {
         Ok((letters, true))
     }
 
-    /// Publishes letters and waits for their ends; the first one that may succeed later, and why it failed.
+    /// Publishes letters and waits for their ends.
     fn publish(
         &mut self,
         letters: Vec<(DeadLetterInfo, Record)>,
+        unsent: &mut Unsent,
         stop: &AtomicBool,
-    ) -> Result<Option<(Record, Error)>> {
+    ) -> Result<()> {
         let ends = Arc::new(Ends::default());
         let mut headers = HeadersBuf::new();
         let mut sent = 0;
+        let mut ended = None;
         for (letter, record) in &letters {
             // Whoever gives up between two letters leaves the others for the next replay.
-            if self.pace.wait(|| self.desk.check(stop)).is_err() {
+            if let Err(error) = self.pace.wait(|| self.desk.check(stop)) {
+                ended = Some(error);
                 break;
             }
             self.publish_one(letter, record, &mut headers, ends.clone());
             sent += 1;
         }
         let results = ends.wait(sent, || self.desk.phase.get() < Phase::Closed)?;
-        let mut unsent: Option<(Record, Error)> = None;
-        for (index, (letter, record)) in letters.into_iter().enumerate() {
-            match results.iter().find(|(at, _)| *at == letter_at(&letter)).map(|(_, end)| end) {
+        for (letter, _) in letters {
+            match results.get(&(letter.partition, letter.offset)) {
                 Some(Ok(_)) => self.report.replayed += 1,
                 Some(Err(error)) if !error.is_retryable() && !is_of_the_bus(error) => {
                     let (code, message) = (error.code().to_owned(), error.to_string());
                     self.report.skip(&letter, SkipReason::Refused { code, message });
                 }
-                Some(Err(error)) => drop(unsent.get_or_insert((record, error.clone()))),
-                None => {
-                    debug_assert!(index >= sent);
-                    let why = self.desk.check(stop).err().unwrap_or_else(closed);
-                    drop(unsent.get_or_insert((record, why)));
-                }
+                Some(Err(error)) => unsent.add(&letter, error.clone()),
+                None => unsent.add(&letter, ended.clone().unwrap_or_else(closed)),
             }
         }
-        Ok(unsent)
+        Ok(())
     }
 
     fn publish_one(&self, letter: &DeadLetterInfo, record: &Record, headers: &mut HeadersBuf, ends: Arc<Ends>) {
@@ -315,30 +314,37 @@ impl Run<'_> {
             value: record.value(),
             headers: headers.as_headers(),
         };
-        let at = letter_at(letter);
+        let at = (letter.partition, letter.offset);
         self.desk.publisher.publish_record(&raw, Box::new(move |end| ends.end(at, end)));
     }
 
     /// Keeps the way behind what ended, in front of what did not.
-    fn keep_progress(&mut self, unsent: Option<&Record>) -> Result<()> {
-        if !self.keeps_progress {
+    fn keep_progress(&mut self, unsent: &BTreeMap<i32, i64>) -> Result<()> {
+        if !self.keeps_progress || self.scan.positions.is_empty() {
             return Ok(());
         }
         let position = |(partition, position): (&i32, &i64)| {
-            let held = unsent.filter(|record| record.source.partition == *partition);
-            (*partition, held.map_or(*position, |record| record.offset.min(*position)))
+            (*partition, unsent.get(partition).map_or(*position, |first| *first.min(position)))
         };
         let progress: Vec<_> = self.scan.positions.iter().map(position).collect();
-        if progress.is_empty() {
-            return Ok(());
-        }
         self.scan.reader.keep_progress(&progress, Instant::now() + QUESTION)
     }
 }
 
-/// Where a letter lies.
-fn letter_at(letter: &DeadLetterInfo) -> (i32, i64) {
-    (letter.partition, letter.offset)
+/// Letters that a later replay has to come back to.
+#[derive(Default)]
+struct Unsent {
+    /// The smallest offset of each partition.
+    first: BTreeMap<i32, i64>,
+    why: Option<Error>,
+}
+
+impl Unsent {
+    fn add(&mut self, letter: &DeadLetterInfo, why: Error) {
+        let first = self.first.entry(letter.partition).or_insert(letter.offset);
+        *first = letter.offset.min(*first);
+        self.why.get_or_insert(why);
+    }
 }
 
 /// The error is none of the letter's: the same one is accepted later or by another bus.
@@ -349,22 +355,22 @@ fn is_of_the_bus(error: &Error) -> bool {
 /// The ends of the publishes of one window.
 #[derive(Default)]
 struct Ends {
-    all: Mutex<Vec<End>>,
+    all: Mutex<EndsByPlace>,
     changed: Condvar,
 }
 
-/// Where the letter lies, and how its publish ended.
-type End = ((i32, i64), Result<Receipt>);
+/// By partition and offset of the letter.
+type EndsByPlace = HashMap<(i32, i64), Result<Receipt>>;
 
 impl Ends {
     /// Runs on: delivery thread, or the replay's for what is refused at once.
     fn end(&self, at: (i32, i64), end: Result<Receipt>) {
-        lock(&self.all).push((at, end));
+        lock(&self.all).insert(at, end);
         self.changed.notify_all();
     }
 
     /// Waits for that many, as long as the bus is `open`.
-    fn wait(&self, count: usize, open: impl Fn() -> bool) -> Result<Vec<End>> {
+    fn wait(&self, count: usize, open: impl Fn() -> bool) -> Result<EndsByPlace> {
         let mut all = lock(&self.all);
         while all.len() < count {
             if !open() {

@@ -47,13 +47,7 @@ fn on_every_cluster<F: Future<Output = ()>>(scenario: impl Fn(World) -> F) {
     let mock = TestBroker::start(TestBrokerOptions::default()).unwrap();
     run("embedded", mock.bootstrap(), &|_, topic| mock.create_topic(topic, PARTITIONS).unwrap());
     if let Ok(brokers) = std::env::var("EVBUS_TEST_BROKERS") {
-        run("kafka", &brokers, &|config, topic| {
-            let cluster = transport(config);
-            // The brokers' default, 4 in the tests' cluster, is more than enough.
-            let created = cluster.ensure_topics(&[topic.into()], soon());
-            assert!(created.iter().all(Result::is_ok), "{created:?}");
-            cluster.close();
-        });
+        run("kafka", &brokers, &|config, topic| support::create_topic(config, topic, PARTITIONS));
     }
 }
 
@@ -382,4 +376,57 @@ fn nothing_is_forgotten_when_a_publish_fails() {
         let closed = world.bus.dead_letters(&world.event_type).list(&DeadLetterFilter::default(), 1).await;
         assert_eq!(closed.unwrap_err().kind(), ErrorKind::Closed);
     });
+}
+
+#[test]
+fn a_dead_letter_topic_is_like_the_one_that_it_belongs_to() {
+    let Ok(brokers) = std::env::var("EVBUS_TEST_BROKERS") else { return };
+    let config = support::config(&brokers);
+    let (source, letters) = (unique("order.placed"), unique("order.placed.dead-letter"));
+    support::create_topic(&config, &source, PARTITIONS);
+    let cluster = transport(&config);
+    for _ in 0..2 {
+        let partitions = cluster.ensure_topic_like(&letters.as_str().into(), &source.as_str().into(), soon());
+        assert_eq!(partitions.unwrap(), PARTITIONS as u32);
+    }
+    let setting = |name| support::topic_setting(&config, &letters, name);
+    assert_eq!(setting("retention.ms").as_deref(), Some("-1"));
+    assert_eq!(setting("cleanup.policy").as_deref(), Some("delete"));
+    let room = config.message_max_bytes * 3 / 2;
+    assert_eq!(setting("max.message.bytes"), Some(room.to_string()));
+    cluster.close();
+
+    let mut careful = config.clone();
+    careful.auto_create_topics = false;
+    let cluster = transport(&careful);
+    let missing = unique("missing");
+    let refused = cluster.ensure_topic_like(&missing.as_str().into(), &source.as_str().into(), soon()).unwrap_err();
+    assert_eq!((refused.kind(), refused.context("topic")), (ErrorKind::UnknownTopic, Some(missing.as_str())));
+    let gone = cluster.partitions(&missing.as_str().into(), soon()).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::UnknownTopic, "asking creates nothing");
+    cluster.close();
+}
+
+#[test]
+fn a_record_that_is_handed_on_may_have_grown_by_half_on_a_real_broker() {
+    let Ok(brokers) = std::env::var("EVBUS_TEST_BROKERS") else { return };
+    let config = support::config(&brokers);
+    let (source, letters) = (unique("large"), unique("large.dead-letter"));
+    support::create_topic(&config, &source, 1);
+    let client = support::Client::connected(&config);
+    client.transport.ensure_topic_like(&letters.as_str().into(), &source.as_str().into(), soon()).unwrap();
+    let topic = client.topic(&letters);
+    let value = vec![b'x'; config.message_max_bytes + 4096];
+    let record = event_bus::OutgoingRecord {
+        topic: &topic,
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(&value),
+        headers: Headers::default(),
+    };
+    assert_eq!(client.transport.send(&record, client.token()).unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(client.transport.send_on(&record, client.token()).unwrap(), event_bus::Enqueued::Yes);
+    assert_eq!(client.completions.take(1)[0].error.as_ref().map(ToString::to_string), None);
+    assert_eq!(read_all(&config, &letters)[0].value().map(<[u8]>::len), Some(value.len()));
 }

@@ -164,3 +164,20 @@ fn what_acls_forbid_is_refused_with_advice() {
     assert!(error.kind() == ErrorKind::Rejected && error.message().contains("consumer group"), "{error:?}");
     member.leave();
 }
+
+#[test]
+#[ignore = "needs a cluster with listeners for TLS and SASL"]
+fn a_dead_letter_topic_that_may_not_be_created_is_told_with_what_to_do() {
+    let cluster = Secure::cluster();
+    let config = cluster.config("sasl_plaintext", SaslMechanism::ScramSha256, "limited");
+    let client = Client::connected(&config);
+    let source = unique("allowed-source");
+    client.create(&source);
+    let letters = unique("forbidden.dead-letter");
+    let refused = client.transport.ensure_topic_like(&letters.as_str().into(), &source.as_str().into(), soon());
+    let refused = refused.unwrap_err();
+    assert_eq!((refused.kind(), refused.context("topic")), (ErrorKind::Rejected, Some(letters.as_str())));
+    assert!(!refused.is_retryable() && refused.hint_text().is_some(), "{refused:?}");
+    let allowed = format!("{source}.dead-letter");
+    assert_eq!(client.transport.ensure_topic_like(&allowed.into(), &source.into(), soon()).unwrap(), 1);
+}

@@ -10,6 +10,9 @@ use event_bus::{
     Completion, CompletionSink, Config, Consumer, ConsumerEvent, Enqueued, Error, Headers, HeadersBuf, KafkaTransport,
     Log, OutgoingRecord, Record, Token, Topic, TopicPartition, Transport,
 };
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -295,4 +298,24 @@ impl Member {
 
 pub fn texts(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| std::str::from_utf8(record.value().expect("a value")).expect("text")).collect()
+}
+
+/// Creates a topic on a real Kafka, whose default number of partitions need not fit.
+pub fn create_topic(config: &Config, topic: &str, partitions: i32) {
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+    let created = on_admin(config, async |admin| admin.create_topics([&new], &AdminOptions::new()).await);
+    assert!(created.unwrap().iter().all(Result::is_ok), "{topic} was not created");
+}
+
+/// A setting of a topic on a real Kafka.
+pub fn topic_setting(config: &Config, topic: &str, name: &str) -> Option<String> {
+    let wanted = ResourceSpecifier::Topic(topic);
+    let described = on_admin(config, async |admin| admin.describe_configs([&wanted], &AdminOptions::new()).await);
+    let resource = described.unwrap().remove(0).expect("the topic is there");
+    resource.get(name).and_then(|entry| entry.value.clone())
+}
+
+fn on_admin<T>(config: &Config, call: impl AsyncFnOnce(&AdminClient<DefaultClientContext>) -> T) -> T {
+    let admin = ClientConfig::new().set("bootstrap.servers", config.brokers.join(",")).create().expect("a client");
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(call(&admin))
 }
