@@ -371,7 +371,7 @@ describe('reviveEvent', () => {
     [[], 'it is an array'],
     [{}, 'eventId is undefined instead of a string'],
     [{ ...orderPlaced(), aggregateId: 5 }, 'aggregateId is 5 instead of a string'],
-    [{ ...orderPlaced(), version: '1' }, 'version is "1" instead of an integer'],
+    [{ ...orderPlaced(), version: '1.5' }, 'version is "1.5" instead of an integer'],
     [{ ...orderPlaced(), occurredOn: 'yesterday' }, 'occurredOn is "yesterday" instead of an ISO'],
     [{ ...orderPlaced(), occurredOn: '2026-13-01T00:00:00Z' }, 'instead of an ISO 8601 date'],
     [{ _props: null, eventId: 'e' }, 'eventType is undefined'],

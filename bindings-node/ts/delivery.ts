@@ -85,14 +85,18 @@ export class Batch {
     return this.#data.subarray(this.index[at + HEADERS_POS], this.index[at + VALUE_POS]);
   }
 
-  /** @throws {@link CodecError} when the record holds no event */
+  /**
+   * The event, with the record's timestamp where the event does not say when it occurred.
+   *
+   * @throws {@link CodecError} when the record holds no event
+   */
   event(at: number): IDomainEvent {
     const { index } = this;
     const start = index[at + VALUE_POS] as number;
     const text = this.#text(start, start + (index[at + VALUE_LEN] as number));
     const occurredOn = this.#has(at, HAS_OCCURRED_ON)
       ? toNumber(index[at + OCCURRED_ON_LO] as number, index[at + OCCURRED_ON_HI] as number)
-      : undefined;
+      : (this.time(at) ?? Number.NaN);
     return reviveEvent<BaseEventPayload>(parse(text), occurredOn);
   }
 

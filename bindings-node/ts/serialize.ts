@@ -224,7 +224,7 @@ function fromInstanceShape({ _props, cryptoService, ...own }: Members & Instance
  * The parsed object itself is completed and returned where its form allows it.
  *
  * @param parsed - what `JSON.parse` returned
- * @param occurredOnMs - `occurredOn` in milliseconds, where it has been parsed already
+ * @param occurredOnMs - `occurredOn` in milliseconds, where it has been parsed already, or what stands in for it
  * @throws {@link CodecError} when it is not an event
  * @internal
  */
@@ -242,9 +242,7 @@ export function reviveEvent<T extends BaseEventPayload = BaseEventPayload>(
   if (typeof eventId !== 'string') throw notText('eventId', eventId);
   if (typeof eventType !== 'string') throw notText('eventType', eventType);
   if (typeof aggregateId !== 'string') throw notText('aggregateId', aggregateId);
-  if (!Number.isSafeInteger(version)) {
-    throw unreadable(`version is ${nameValue(version)} instead of an integer`);
-  }
+  if (!Number.isSafeInteger(version)) event['version'] = lenientVersion(version);
   const { occurredOn: text, payload } = event;
   const occurredOn = occurredOnMs === undefined ? dateOf(text) : new Date(occurredOnMs);
   if (occurredOn === undefined) {
@@ -260,6 +258,14 @@ export function reviveEvent<T extends BaseEventPayload = BaseEventPayload>(
     if (date !== undefined) members['timestamp'] = date;
   }
   return event as unknown as IDomainEvent<T>;
+}
+
+/** A version as the core reads it: 1 where it is missing, an integer in a text. */
+function lenientVersion(version: unknown): number {
+  if (version === undefined) return 1;
+  if (typeof version === 'string' && /^[+-]?\d+$/.test(version)) return Number(version);
+  if (Number.isInteger(version)) return version as number;
+  throw unreadable(`version is ${nameValue(version)} instead of an integer`);
 }
 
 function notText(field: string, value: unknown): CodecError {
