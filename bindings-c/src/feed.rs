@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use event_bus::{
-    Delivery, Error, ErrorKind, Failure, Finished, Intake, Level, Log, LogRecord, Outcome, RecordSink, Result, Ticket,
+    Delivery, Error, ErrorKind, Failure, Finished, Intake, Level, Log, LogRecord, Outcome, Policy, RecordSink, Result,
+    Ticket, TopicSubscription,
 };
 
 use crate::boundary::Shared;
@@ -143,6 +144,12 @@ impl Live {
             lock(&feed.settled).insert(ticket, settled);
         }
         feed.answer(ticket, unsettled.sum.outcome(), self.started.elapsed(), unsettled.failure);
+        if unsettled.sum == Sum::Failed {
+            // What lies behind a failure comes again behind its next attempt.
+            for delivery in std::mem::take(&mut *lock(&self.run.rest)) {
+                feed.answer(delivery.ticket(), Outcome::Released, Duration::ZERO, None);
+            }
+        }
         Feed::go_on(&self.run, here)
     }
 }
@@ -186,7 +193,7 @@ impl Job for Call {
 /// The subscriptions of one bus, and the sink that feeds them.
 pub(crate) struct Feed {
     by_topic: RwLock<HashMap<Arc<str>, Vec<Arc<Subscription>>>>,
-    /// Per slot, the epoch whose deliveries must not start any more.
+    /// Per slot, the last epoch whose deliveries must not start any more; those of earlier ones must not either.
     recalled: RwLock<Vec<Option<u16>>>,
     /// What is settled of deliveries that will come again.
     settled: Mutex<HashMap<Ticket, Parts>>,
@@ -223,9 +230,11 @@ impl Feed {
         }
     }
 
-    /// The topics that have subscriptions.
-    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
-        self.by_topic.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    /// The topics that have subscriptions, all with this policy.
+    pub(crate) fn topics(&self, policy: &Policy) -> Vec<TopicSubscription> {
+        let by_topic = self.by_topic.read().unwrap_or_else(PoisonError::into_inner);
+        let wanted = |topic: &Arc<str>| TopicSubscription { topic: topic.to_string(), policy: policy.clone() };
+        by_topic.keys().map(wanted).collect()
     }
 
     fn of(&self, topic: &str) -> Vec<Arc<Subscription>> {
@@ -248,7 +257,9 @@ impl Feed {
             return true;
         }
         let recalled = self.recalled.read().unwrap_or_else(PoisonError::into_inner);
-        recalled.get(usize::from(ticket.slot())).is_some_and(|epoch| *epoch == Some(ticket.epoch()))
+        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
+        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
+        recalled.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
     }
 
     /// Hands out the next delivery of a run that somebody wants.
@@ -324,4 +335,7 @@ impl RecordSink for Sink {
             }
         }
     }
+
+    /// A call into C cannot be ended from outside; handlers learn that theirs is stale when they finish.
+    fn abort(&self, _slot: u16, _epoch: u16) {}
 }

@@ -60,9 +60,8 @@ impl Connected {
     fn apply_topics(&self) -> Result<()> {
         // One after the other, because the last one counts.
         let _applying = lock(&self.applying);
-        let topics = self.feed.topics();
-        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-        wait::block_on(self.bus.intake().set_topics(&names))
+        let intake = self.bus.intake();
+        wait::block_on(intake.set_topics(&self.feed.topics(intake.policy())))
     }
 }
 
@@ -266,9 +265,8 @@ pub extern "C" fn evbus_subscription_free(subscription: *mut evbus_subscription)
                 bus.feed.remove(subscription);
                 // The client is told in passing. It can refuse only while the bus closes, and then it need not know.
                 let _ = event_bus::spawn(async move {
-                    let topics = bus.feed.topics();
-                    let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-                    let _ = bus.bus.intake().set_topics(&names).await;
+                    let intake = bus.bus.intake();
+                    let _ = intake.set_topics(&bus.feed.topics(intake.policy())).await;
                 });
             }
         }

@@ -188,8 +188,7 @@ impl NativeBus {
             let connected = self.state.connected()?;
             let topics = json::topics(&topics_json, &connected.config)?;
             self.answer(op, async move {
-                let names: Vec<&str> = topics.iter().map(|topic| topic.topic.as_str()).collect();
-                connected.bus.intake().set_topics(&names).await?;
+                connected.bus.intake().set_topics(&topics).await?;
                 Ok(json!({}))
             })
         })

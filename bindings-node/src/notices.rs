@@ -34,6 +34,10 @@ impl Notices {
         lock(&self.0).notices.push(json!({ "type": "stop", "slot": slot, "epoch": epoch }));
     }
 
+    pub(crate) fn abort(&self, slot: u16, epoch: u16) {
+        lock(&self.0).notices.push(json!({ "type": "abort", "slot": slot, "epoch": epoch }));
+    }
+
     pub(crate) fn log(&self, record: &LogRecord) {
         let mut waiting = lock(&self.0);
         if waiting.log_records == MAX_LOG_RECORDS {

@@ -114,6 +114,11 @@ impl RecordSink for Shared {
         self.notices.stop(slot, epoch);
         self.wake();
     }
+
+    fn abort(&self, slot: u16, epoch: u16) {
+        self.notices.abort(slot, epoch);
+        self.wake();
+    }
 }
 
 impl Observer for Shared {

@@ -17,6 +17,7 @@ use crate::health::{ConnectionWatch, Signs};
 use crate::kafka::KafkaTransport;
 use crate::log::{Level, Log, LogRecord, Observer};
 use crate::metrics::{Metrics, Recorder};
+use crate::policy::Policy;
 use crate::publish::{FramePublisher, Publisher};
 use crate::runtime::{self, Worker, lock};
 use crate::shutdown::{Deadline, Phase, PhaseCell, ShutdownReport};
@@ -93,7 +94,14 @@ impl Bus {
         let phase = Arc::new(PhaseCell::new());
         let recorder = Arc::new(Recorder::default());
         let publisher = Publisher::new(&config, transport.clone(), phase.clone(), recorder.clone(), log.clone());
-        let intake = Intake::new(config.clone(), transport.clone(), phase.clone(), recorder.clone(), log.clone());
+        let intake = Intake::new(
+            config.clone(),
+            transport.clone(),
+            publisher.clone(),
+            phase.clone(),
+            recorder.clone(),
+            log.clone(),
+        );
         let bus = Bus(Arc::new(Inner {
             config,
             transport,
@@ -190,20 +198,55 @@ impl Bus {
 
     /// Calls `handler` for every event of that type, from now on, one at a time per partition and at least once.
     ///
-    /// Several handlers of one type each get every event. One that fails is logged and counted; the others and the
-    /// later events go on. A group without committed offsets starts at the earliest event.
+    /// What happens in what order, and what becomes of an event that a handler fails on, says the configuration's
+    /// [`policy`](Config::policy): it is tried again, the failed handlers only, and goes to the dead-letter topic
+    /// after the last attempt. Several handlers of one type each get every event. A group without committed offsets
+    /// starts at the earliest event.
     ///
     /// # Errors
-    /// `Config` without a group id, `Argument` for an event type that is no legal topic name, `Closed`.
+    /// `Config` without a group id, `Argument` for an event type that is no legal topic name or that has handlers
+    /// with another policy, `Closed`.
     pub async fn subscribe<F, R, E>(&self, event_type: &str, handler: F) -> Result<Subscription>
     where
         F: Fn(Delivery) -> R + Send + Sync + 'static,
         R: Future<Output = std::result::Result<(), E>> + Send + 'static,
         E: Into<HandlerError>,
     {
+        let policy = self.0.intake.policy().clone();
+        self.subscribe_with(event_type, policy, handler).await
+    }
+
+    /// As [`Bus::subscribe`], with a policy of its own.
+    ///
+    /// ```no_run
+    /// # async fn run(bus: &event_bus::Bus) -> event_bus::Result<()> {
+    /// use event_bus::{HandlerError, Ordering, Policy};
+    ///
+    /// let policy = Policy { ordering: Ordering::Key, concurrency: 16, ..Policy::default() };
+    /// bus.subscribe_with("order.placed", policy, |delivery| async move {
+    ///     match delivery.attempt() {
+    ///         1 => Err(HandlerError::retryable("not yet")),
+    ///         _ => Ok(()),
+    ///     }
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Bus::subscribe`], and `Config` for a policy that contradicts itself, `Argument` for a dead-letter topic
+    /// without a legal name.
+    pub async fn subscribe_with<F, R, E>(&self, event_type: &str, policy: Policy, handler: F) -> Result<Subscription>
+    where
+        F: Fn(Delivery) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<(), E>> + Send + 'static,
+        E: Into<HandlerError>,
+    {
         codec::validate_topic_name(event_type)?;
+        policy.check()?;
         let handlers = self.0.intake.register()?;
-        let handler = handlers.add(event_type, handler);
+        let handler = handlers.add(event_type, &policy, handler)?;
         let subscription = Subscription { intake: self.0.intake.clone(), handlers, handler };
         match subscription.apply().await {
             Ok(()) => Ok(subscription),
@@ -337,9 +380,7 @@ pub struct Subscription {
 
 impl Subscription {
     async fn apply(&self) -> Result<()> {
-        let topics = self.handlers.topics();
-        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
-        self.intake.set_topics(&names).await
+        self.intake.set_topics(&self.handlers.topics()).await
     }
 
     /// Ends the subscription: no call of the handler starts after this resolved, and none runs, except the one that

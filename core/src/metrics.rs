@@ -55,9 +55,15 @@ pub struct ConsumeMetrics {
     pub received: u64,
     /// Events whose handlers all succeeded.
     pub handled: u64,
-    /// Events of which a handler failed.
+    /// Attempts of which a handler failed.
     pub failed: u64,
-    /// Records that are not events; they are skipped.
+    /// Attempts after an event's first one.
+    pub retries: u64,
+    /// Events and records that were put into a dead-letter topic.
+    pub dead_lettered: u64,
+    /// Events that were passed over, by policy or because a handler said so.
+    pub skipped: u64,
+    /// Records that are not events.
     pub invalid: u64,
     /// Handler results that came after their partition had gone to another member.
     pub handled_after_revoke: u64,
@@ -73,6 +79,11 @@ pub struct ConsumeMetrics {
     pub commit_failures: u64,
     /// Partitions that are paused because their handlers are behind.
     pub paused_partitions: u64,
+    /// Partitions that stand still by policy; more than 0 needs someone.
+    pub halted_partitions: u64,
+    /// Records on their way to a dead-letter topic; nothing behind them is committed. A number that stays above 0
+    /// says that the topic cannot be written to.
+    pub dead_letters_pending: u64,
     /// How far the group is behind, per partition that this member owns.
     pub lag: Vec<PartitionLag>,
     /// How long handlers took.
@@ -130,11 +141,16 @@ pub(crate) struct Recorder {
     pub(crate) received: AtomicU64,
     pub(crate) handled: AtomicU64,
     pub(crate) handler_failed: AtomicU64,
+    pub(crate) retries: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) skipped: AtomicU64,
     pub(crate) invalid: AtomicU64,
     pub(crate) handled_after_revoke: AtomicU64,
     pub(crate) consume_in_flight: AtomicU64,
     pub(crate) consume_in_flight_bytes: AtomicU64,
     pub(crate) paused_partitions: AtomicU64,
+    pub(crate) halted_partitions: AtomicU64,
+    pub(crate) dead_letters_pending: AtomicU64,
     pub(crate) rebalances: AtomicU64,
     pub(crate) commit_failures: AtomicU64,
     errors: Vec<AtomicU64>,
@@ -161,11 +177,16 @@ impl Default for Recorder {
             received: zero(),
             handled: zero(),
             handler_failed: zero(),
+            retries: zero(),
+            dead_lettered: zero(),
+            skipped: zero(),
             invalid: zero(),
             handled_after_revoke: zero(),
             consume_in_flight: zero(),
             consume_in_flight_bytes: zero(),
             paused_partitions: zero(),
+            halted_partitions: zero(),
+            dead_letters_pending: zero(),
             rebalances: zero(),
             commit_failures: zero(),
             errors: ErrorKind::ALL.iter().map(|_| zero()).collect(),
@@ -207,7 +228,7 @@ impl Recorder {
         Sample {
             at,
             acknowledged: self.acknowledged.load(Relaxed),
-            finished: self.handled.load(Relaxed) + self.handler_failed.load(Relaxed),
+            finished: self.handled.load(Relaxed) + self.dead_lettered.load(Relaxed) + self.skipped.load(Relaxed),
         }
     }
 
@@ -227,6 +248,9 @@ impl Recorder {
                 received: self.received.load(Relaxed),
                 handled: self.handled.load(Relaxed),
                 failed: self.handler_failed.load(Relaxed),
+                retries: self.retries.load(Relaxed),
+                dead_lettered: self.dead_lettered.load(Relaxed),
+                skipped: self.skipped.load(Relaxed),
                 invalid: self.invalid.load(Relaxed),
                 handled_after_revoke: self.handled_after_revoke.load(Relaxed),
                 in_flight: self.consume_in_flight.load(Relaxed),
@@ -235,6 +259,8 @@ impl Recorder {
                 rebalances: self.rebalances.load(Relaxed),
                 commit_failures: self.commit_failures.load(Relaxed),
                 paused_partitions: self.paused_partitions.load(Relaxed),
+                halted_partitions: self.halted_partitions.load(Relaxed),
+                dead_letters_pending: self.dead_letters_pending.load(Relaxed),
                 lag: Vec::new(),
                 processing_time: self.processing_time(),
             },

@@ -134,7 +134,9 @@ pub struct Policy {
     pub on_invalid: OnInvalid,
     /// Whether later events of a key follow one that went to the dead-letter topic; false by default.
     ///
-    /// It holds as long as this member has the partition.
+    /// It holds as long as this member has the partition, for at most 10 000 keys of it: beyond, the partition
+    /// halts. Events are handed out one at a time then, and what waits behind a dead letter waits until that is
+    /// stored.
     pub park_key: bool,
     /// The name of the dead-letter topic, in which `{topic}` stands for the topic; `{topic}.dead-letter` by default.
     pub dead_letter_topic: String,
@@ -254,6 +256,8 @@ pub struct Halted {
     pub source: TopicPartition,
     /// The offset of the record that nobody may pass.
     pub offset: i64,
+    /// Why, for a person.
+    pub reason: String,
 }
 
 #[cfg(test)]

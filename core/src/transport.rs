@@ -79,13 +79,19 @@ pub trait RecordPublisher: Send + Sync {
 
 /// Takes records for their handlers.
 pub trait RecordSink: Send + Sync {
-    /// Runs on: poll thread. Takes a run of consecutive deliveries of one lane, to be handled one after the
-    /// other; must not block. Every delivery is answered once through `Intake::finish`.
+    /// Runs on: poll thread. Takes a run of deliveries of one lane, in their order, to be handled one after the
+    /// other; must not block. Every delivery is answered once through `Intake::finish`. When one is answered
+    /// `Failed`, none behind it in the run may start: they are answered `Released` and come again behind it.
     fn deliver(&self, run: Vec<Delivery>);
 
     /// Runs on: poll thread. The partition of that slot is about to go to another member, or the bus drains:
-    /// deliveries of this slot and epoch that have not started must not start; they are answered `Released`.
+    /// deliveries of this slot and of this or an earlier epoch that have not started must not start; they are
+    /// answered `Released`. Epochs wrap.
     fn stop(&self, slot: u16, epoch: u16);
+
+    /// Runs on: poll thread. Nobody waits for the handlers of that slot and epoch any more: the partition is gone, or
+    /// the bus ends. Those that run should give up. Follows [`RecordSink::stop`].
+    fn abort(&self, slot: u16, epoch: u16);
 }
 
 /// What became of a record that was offered to the client's queue.

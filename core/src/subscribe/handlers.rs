@@ -1,27 +1,32 @@
 //! Handlers of Rust callers: who wants which topic, and the calls that run.
 
+mod attempts;
+mod error;
+
 use std::collections::HashMap;
-use std::error::Error as StdError;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
+pub use self::error::HandlerError;
+
+use self::attempts::Attempts;
 use super::Intake;
-use crate::error::{Error, ErrorKind};
-use crate::event::{Delivery, Finished, Outcome, Ticket};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Delivery, Failure, Finished, Outcome, Ticket};
 use crate::log::{Level, Log, LogRecord};
-use crate::runtime;
+use crate::policy::{Policy, TopicSubscription};
+use crate::runtime::{self, lock};
 use crate::transport::RecordSink;
 
-/// What a handler may fail with.
-pub type HandlerError = Box<dyn StdError + Send + Sync>;
+type Ended = std::result::Result<(), HandlerError>;
 
-type Call = Box<dyn Fn(Delivery) -> Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>> + Send + Sync>;
+type Call = Box<dyn Fn(Delivery) -> Pin<Box<dyn Future<Output = Ended> + Send>> + Send + Sync>;
 
 tokio::task_local! {
     /// The handler whose call runs on this task.
@@ -37,6 +42,8 @@ pub(crate) fn inside_handler() -> bool {
 pub(crate) struct Handler {
     id: u64,
     topic: Arc<str>,
+    /// Names it in logs and dead letters.
+    name: &'static str,
     call: Call,
     running: AtomicU64,
     ended: Notify,
@@ -75,12 +82,44 @@ impl Drop for Running {
     }
 }
 
+/// The handlers of one topic, which want the same.
+struct Subscribed {
+    policy: Policy,
+    handlers: Vec<Arc<Handler>>,
+}
+
+/// Per slot, the last epoch that something holds for; it holds for earlier ones too.
+#[derive(Default)]
+struct Epochs(RwLock<Vec<Option<u16>>>);
+
+impl Epochs {
+    fn set(&self, slot: u16, epoch: u16) {
+        let mut epochs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = usize::from(slot);
+        if epochs.len() <= slot {
+            epochs.resize(slot + 1, None);
+        }
+        epochs[slot] = Some(epoch);
+    }
+
+    fn covers(&self, ticket: Ticket) -> bool {
+        let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
+        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
+        epochs.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
+    }
+}
+
 /// The handlers of one bus, and the sink that calls them.
 pub(crate) struct Handlers {
-    by_topic: RwLock<HashMap<Arc<str>, Vec<Arc<Handler>>>>,
+    by_topic: RwLock<HashMap<Arc<str>, Subscribed>>,
     next_id: AtomicU64,
-    /// Per slot, the last epoch whose deliveries must not start any more; those of earlier ones must not either.
-    stopped: RwLock<Vec<Option<u16>>>,
+    /// Deliveries that must not start any more.
+    stopped: Epochs,
+    /// Deliveries whose handlers must end.
+    aborted: Epochs,
+    abort: Notify,
+    attempts: Mutex<Attempts>,
     intake: Weak<Intake>,
     log: Log,
 }
@@ -90,18 +129,33 @@ impl Handlers {
         Arc::new(Handlers {
             by_topic: RwLock::default(),
             next_id: AtomicU64::new(1),
-            stopped: RwLock::default(),
+            stopped: Epochs::default(),
+            aborted: Epochs::default(),
+            abort: Notify::new(),
+            attempts: Mutex::default(),
             intake,
             log,
         })
     }
 
-    pub(crate) fn add<F, R, E>(&self, topic: &str, handler: F) -> Arc<Handler>
+    /// Registers a handler.
+    ///
+    /// # Errors
+    /// `Argument` when the topic's other handlers want something else.
+    pub(crate) fn add<F, R, E>(&self, topic: &str, policy: &Policy, handler: F) -> Result<Arc<Handler>>
     where
         F: Fn(Delivery) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), E>> + Send + 'static,
+        R: Future<Output = std::result::Result<(), E>> + Send + 'static,
         E: Into<HandlerError>,
     {
+        let mut by_topic = self.by_topic.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(subscribed) = by_topic.get(topic)
+            && subscribed.policy != *policy
+        {
+            return Err(Error::new(ErrorKind::Argument, "another handler of the event type was subscribed with other options")
+                .with("topic", topic)
+                .hint("policies belong to an event type: give every handler of it the same one, or subscribe it on another bus with another group"));
+        }
         let call: Call = Box::new(move |delivery| {
             let running = handler(delivery);
             Box::pin(async move { running.await.map_err(Into::into) })
@@ -109,80 +163,156 @@ impl Handlers {
         let handler = Arc::new(Handler {
             id: self.next_id.fetch_add(1, Ordering::Relaxed),
             topic: topic.into(),
+            name: std::any::type_name::<F>(),
             call,
             running: AtomicU64::new(0),
             ended: Notify::new(),
         });
-        let mut by_topic = self.by_topic.write().unwrap_or_else(PoisonError::into_inner);
-        by_topic.entry(handler.topic.clone()).or_default().push(handler.clone());
-        handler
+        let subscribed = by_topic
+            .entry(handler.topic.clone())
+            .or_insert_with(|| Subscribed { policy: policy.clone(), handlers: Vec::new() });
+        subscribed.handlers.push(handler.clone());
+        Ok(handler)
     }
 
     pub(crate) fn remove(&self, handler: &Handler) {
         let mut by_topic = self.by_topic.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handlers) = by_topic.get_mut(&handler.topic) {
-            handlers.retain(|other| other.id != handler.id);
-            if handlers.is_empty() {
+        if let Some(subscribed) = by_topic.get_mut(&handler.topic) {
+            subscribed.handlers.retain(|other| other.id != handler.id);
+            if subscribed.handlers.is_empty() {
                 by_topic.remove(&handler.topic);
             }
         }
     }
 
-    /// The topics that have handlers.
-    pub(crate) fn topics(&self) -> Vec<Arc<str>> {
-        let mut topics: Vec<_> = self.by_topic.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
-        topics.sort();
-        topics
-    }
-
-    fn is_stopped(&self, ticket: Ticket) -> bool {
-        let stopped = self.stopped.read().unwrap_or_else(PoisonError::into_inner);
-        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
-        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
-        stopped.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
-    }
-
-    /// The handlers of a topic, each already counted as running, so that none starts after its removal returned.
-    fn start(&self, topic: &str) -> Vec<Running> {
+    /// The topics that have handlers, and what these want.
+    pub(crate) fn topics(&self) -> Vec<TopicSubscription> {
         let by_topic = self.by_topic.read().unwrap_or_else(PoisonError::into_inner);
-        by_topic.get(topic).into_iter().flatten().cloned().map(Running::start).collect()
+        let subscription = |(topic, one): (&Arc<str>, &Subscribed)| TopicSubscription {
+            topic: topic.to_string(),
+            policy: one.policy.clone(),
+        };
+        by_topic.iter().map(subscription).collect()
     }
 
-    /// Runs on: runtime. Calls every handler of the topic, side by side.
+    /// The handlers to be called, each already counted as running, so that none starts after its removal returned,
+    /// and how long a call may take. `None` when nobody handles the topic.
+    fn start(&self, topic: &str, done: &[u64]) -> Option<(Vec<Running>, Option<Duration>)> {
+        let by_topic = self.by_topic.read().unwrap_or_else(PoisonError::into_inner);
+        let subscribed = by_topic.get(topic)?;
+        let wanted = subscribed.handlers.iter().filter(|handler| !done.contains(&handler.id));
+        Some((wanted.cloned().map(Running::start).collect(), subscribed.policy.handler_timeout))
+    }
+
+    async fn until_aborted(&self, ticket: Ticket) {
+        loop {
+            let mut abort = pin!(self.abort.notified());
+            abort.as_mut().enable();
+            if self.aborted.covers(ticket) {
+                return;
+            }
+            abort.await;
+        }
+    }
+
+    /// Runs on: runtime. Calls every handler of the topic that has not succeeded yet, side by side.
     async fn handle(&self, delivery: &Delivery) -> Finished {
         let started = Instant::now();
+        let ticket = delivery.ticket();
+        if self.stopped.covers(ticket) {
+            return released(delivery);
+        }
+        let mut done = lock(&self.attempts).take(ticket);
+        let Some((handlers, timeout)) = self.start(delivery.topic(), &done) else { return released(delivery) };
         let mut calls = JoinSet::new();
-        let handlers = if self.is_stopped(delivery.ticket()) { Vec::new() } else { self.start(delivery.topic()) };
+        let mut called: Vec<(Id, Arc<Handler>)> = Vec::with_capacity(handlers.len());
         for running in handlers {
-            let delivery = delivery.clone();
-            calls.spawn(CURRENT.scope(running.0.id, async move { (running.0.call)(delivery).await }));
+            let (delivery, handler) = (delivery.clone(), running.0.clone());
+            let call = CURRENT.scope(handler.id, async move { within(timeout, (running.0.call)(delivery)).await });
+            called.push((calls.spawn(call).id(), handler));
         }
-        let mut outcome = if calls.is_empty() { Outcome::Released } else { Outcome::Done };
-        while let Some(ended) = calls.join_next().await {
-            let reason = match ended {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(stopped) => match stopped.try_into_panic() {
-                    Ok(panic) => format!("panicked: {}", runtime::panic_text(&*panic)),
-                    Err(_) => "was cancelled".to_owned(),
-                },
+        let mut aborted = pin!(self.until_aborted(ticket));
+        let mut failures = Vec::new();
+        loop {
+            let ended = tokio::select! {
+                ended = calls.join_next_with_id() => ended,
+                // Dropping the calls ends them at the next point where they wait.
+                () = &mut aborted => return released(delivery),
             };
-            outcome = Outcome::Failed;
-            self.log.write(handler_failed(delivery, &reason));
+            let (id, error) = match ended {
+                None => break,
+                Some(Ok((id, Ok(())))) => (id, None),
+                Some(Ok((id, Err(error)))) => (id, Some(error)),
+                Some(Err(stopped)) => (stopped.id(), Some(broken(stopped))),
+            };
+            let Some((_, handler)) = called.iter().find(|(other, _)| *other == id) else { continue };
+            match error {
+                None => done.push(handler.id),
+                Some(error) => failures.push(self.failed(delivery, handler, &error)),
+            }
         }
-        Finished { ticket: delivery.ticket(), outcome, elapsed: started.elapsed(), failure: None }
+        let outcome = if failures.is_empty() { Outcome::Done } else { Outcome::Failed };
+        let failure = worst(failures);
+        let again = failure.as_ref().is_some_and(|failure| failure.retryable != Some(false));
+        if again && !delivery.is_last_attempt() {
+            lock(&self.attempts).keep(ticket, done);
+        }
+        Finished { ticket, outcome, elapsed: started.elapsed(), failure: failure.map(Box::new) }
+    }
+
+    /// Logs a failure and says what the engine needs to know of it.
+    fn failed(&self, delivery: &Delivery, handler: &Handler, error: &HandlerError) -> Failure {
+        self.log.write(handler_failed(delivery, handler, error));
+        Failure {
+            handler: handler.name.to_owned(),
+            code: error.code().to_owned(),
+            message: error.to_string(),
+            retryable: error.is_retryable(),
+        }
     }
 }
 
+async fn within(timeout: Option<Duration>, call: impl Future<Output = Ended>) -> Ended {
+    let Some(timeout) = timeout else { return call.await };
+    match tokio::time::timeout(timeout, call).await {
+        Ok(ended) => ended,
+        Err(_) => {
+            let message = format!("the handler took longer than {} ms", timeout.as_millis());
+            Err(Error::new(ErrorKind::Timeout, message).hint("let it end earlier, or raise handlerTimeoutMs").into())
+        }
+    }
+}
+
+/// What a call failed with that ended without a result.
+fn broken(stopped: JoinError) -> HandlerError {
+    match stopped.try_into_panic() {
+        Ok(panic) => format!("panicked: {}", runtime::panic_text(&*panic)).into(),
+        Err(_) => "was cancelled".into(),
+    }
+}
+
+/// The failure that decides: one that may go away, if there is one, because its handler is called again.
+fn worst(failures: Vec<Failure>) -> Option<Failure> {
+    let decides = failures.iter().position(|failure| failure.retryable != Some(false)).unwrap_or(0);
+    failures.into_iter().nth(decides)
+}
+
+fn released(delivery: &Delivery) -> Finished {
+    Finished { ticket: delivery.ticket(), outcome: Outcome::Released, elapsed: Duration::ZERO, failure: None }
+}
+
 /// The log record of a failed handler.
-fn handler_failed(delivery: &Delivery, reason: &str) -> LogRecord {
+fn handler_failed(delivery: &Delivery, handler: &Handler, reason: &HandlerError) -> LogRecord {
     let error = Error::new(ErrorKind::Handler, format!("a handler failed: {reason}"))
         .with("topic", delivery.topic())
         .with("partition", delivery.partition())
         .with("offset", delivery.offset())
-        .with("attempt", delivery.attempt());
+        .with("attempt", delivery.attempt())
+        .with("handler", handler.name);
     let event_id = delivery.event().map(|event| event.event_id().to_owned()).unwrap_or_default();
-    LogRecord::new(Level::Error, "handler_failed", format!("a handler failed: {reason}"))
+    let final_ = delivery.is_last_attempt() || reason.is_retryable() == Some(false);
+    let (level, next) = if final_ { (Level::Error, "") } else { (Level::Warn, " and is called again") };
+    LogRecord::new(level, "handler_failed", format!("a handler failed{next}: {reason}"))
         .with("eventId", event_id)
         .at(delivery.record())
         .with("attempt", delivery.attempt())
@@ -194,10 +324,18 @@ impl RecordSink for Handlers {
         let Some(intake) = self.intake.upgrade() else { return };
         let task = async move {
             let Some(handlers) = intake.handlers() else { return };
-            for delivery in &run {
-                let finished = handlers.handle(delivery).await;
+            let mut run = run.into_iter();
+            for delivery in run.by_ref() {
+                let finished = handlers.handle(&delivery).await;
+                let failed = finished.outcome == Outcome::Failed;
                 intake.finish(&[finished]);
+                if failed {
+                    break;
+                }
             }
+            // What lies behind a failure comes again behind its next attempt.
+            let released: Vec<_> = run.map(|delivery| released(&delivery)).collect();
+            intake.finish(&released);
         };
         // Without a runtime nothing can be handled: the run stays unfinished and is delivered again after a restart.
         if let Err(error) = runtime::spawn(task) {
@@ -206,11 +344,11 @@ impl RecordSink for Handlers {
     }
 
     fn stop(&self, slot: u16, epoch: u16) {
-        let mut stopped = self.stopped.write().unwrap_or_else(PoisonError::into_inner);
-        let slot = usize::from(slot);
-        if stopped.len() <= slot {
-            stopped.resize(slot + 1, None);
-        }
-        stopped[slot] = Some(epoch);
+        self.stopped.set(slot, epoch);
+    }
+
+    fn abort(&self, slot: u16, epoch: u16) {
+        self.aborted.set(slot, epoch);
+        self.abort.notify_waiters();
     }
 }

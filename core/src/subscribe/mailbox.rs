@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
-use crate::event::{Finished, Outcome, Ticket};
+use crate::event::{Finished, Ticket};
 use crate::runtime::{Wake, lock};
 
 /// A request to the poll thread.
@@ -21,7 +21,7 @@ pub(super) enum Command {
 /// Everything that came since the last look.
 #[derive(Default)]
 pub(super) struct Mail {
-    pub(super) finished: Vec<(Ticket, Outcome)>,
+    pub(super) finished: Vec<Finished>,
     pub(super) committed: Vec<(u64, Result<()>)>,
     pub(super) dead_lettered: Vec<(Ticket, Result<()>)>,
     pub(super) commands: Vec<Command>,
@@ -42,7 +42,7 @@ impl Mailbox {
     pub(super) fn finished(&self, finished: &[Finished]) {
         let mut mail = lock(&self.mail);
         if !self.closed.load(Ordering::Relaxed) {
-            mail.finished.extend(finished.iter().map(|one| (one.ticket, one.outcome)));
+            mail.finished.extend_from_slice(finished);
         }
         drop(mail);
         self.deliver();

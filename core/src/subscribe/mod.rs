@@ -7,11 +7,14 @@ mod committer;
 mod dead_letters;
 mod engine;
 mod handlers;
+mod keys;
 mod lanes;
 mod mailbox;
 mod offsets;
 mod poller;
+mod retry;
 mod slots;
+mod topics;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -20,17 +23,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use self::dead_letters::DeadLetterWriter;
 use self::mailbox::Command;
 use self::poller::{Poller, Shared};
 use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Finished;
+use crate::event::{Finished, Outcome};
 use crate::log::{Level, Log, LogRecord};
 use crate::metrics::{PartitionLag, Recorder};
+use crate::policy::{Policy, TopicSubscription};
 use crate::runtime::{self, Worker, lock};
 use crate::shutdown::PhaseCell;
-use crate::transport::{Connectivity, RecordSink, Transport};
+use crate::transport::{Connectivity, RecordPublisher, RecordSink, Transport};
 
 pub use self::handlers::HandlerError;
 pub(crate) use self::handlers::{Handler, Handlers, inside_handler};
@@ -42,6 +47,7 @@ const ENSURE_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Intake {
     config: Config,
     transport: Arc<dyn Transport>,
+    publisher: Arc<dyn RecordPublisher>,
     phase: Arc<PhaseCell>,
     recorder: Arc<Recorder>,
     log: Log,
@@ -64,10 +70,29 @@ fn taken() -> Error {
         .hint("use either Bus::subscribe or Bus::intake, not both")
 }
 
+/// The dead-letter topic can exist, and is another one.
+fn check_dead_letter_topic(subscription: &TopicSubscription) -> Result<()> {
+    let TopicSubscription { topic, policy } = subscription;
+    let name = policy.dead_letter_topic_of(topic);
+    if name == *topic {
+        return Err(Error::new(ErrorKind::Argument, "a topic cannot take in its own dead letters")
+            .with("topic", topic)
+            .with("option", "deadLetterTopic")
+            .hint("name another topic, such as {topic}.dead-letter"));
+    }
+    codec::validate_topic_name(&name).map_err(|error| {
+        Error::new(ErrorKind::Argument, format!("the dead-letter topic has no legal name: {}", error.message()))
+            .with("topic", &name)
+            .with("option", "deadLetterTopic")
+            .hint("name another dead-letter topic; with {topic}.dead-letter an event type has at most 237 characters")
+    })
+}
+
 impl Intake {
     pub(crate) fn new(
         config: Config,
         transport: Arc<dyn Transport>,
+        publisher: Arc<dyn RecordPublisher>,
         phase: Arc<PhaseCell>,
         recorder: Arc<Recorder>,
         log: Log,
@@ -75,6 +100,7 @@ impl Intake {
         Arc::new(Intake {
             config,
             transport,
+            publisher,
             phase,
             recorder,
             log,
@@ -108,15 +134,21 @@ impl Intake {
         }
     }
 
-    /// Consumes exactly these topics from now on; resolves when the client has been told.
+    /// What subscriptions want that say nothing else.
+    pub fn policy(&self) -> &Policy {
+        &self.config.policy
+    }
+
+    /// Consumes exactly these topics from now on, as their policies say; resolves when the client has been told.
     ///
     /// Changes within 50 ms are one change, so that the group rebalances once; an unchanged set changes nothing.
     /// Of concurrent calls the last one wins. Missing topics are created if `autoCreateTopics` says so; one that
     /// cannot be is logged and consumed as soon as it exists.
     ///
     /// # Errors
-    /// `Config` without a group id, `Argument` for an illegal topic name, `Closed`.
-    pub async fn set_topics(self: &Arc<Self>, topics: &[&str]) -> Result<()> {
+    /// `Config` without a group id or for a policy that contradicts itself, `Argument` for an illegal topic name,
+    /// that of the dead-letter topic included, `Closed`.
+    pub async fn set_topics(self: &Arc<Self>, topics: &[TopicSubscription]) -> Result<()> {
         self.phase.check_open()?;
         if self.config.group_id.is_none() {
             return Err(Error::new(ErrorKind::Config, "subscribing needs a consumer group")
@@ -124,15 +156,18 @@ impl Intake {
                 .hint("set groupId in the configuration, or KAFKA_GROUP_ID in the environment"));
         }
         for topic in topics {
-            codec::validate_topic_name(topic)?;
+            codec::validate_topic_name(&topic.topic)?;
+            topic.policy.check()?;
+            check_dead_letter_topic(topic)?;
         }
-        let mut wanted: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
-        wanted.sort();
-        wanted.dedup();
-        *lock(&self.shared.wanted) = wanted.clone();
+        let mut wanted = topics.to_vec();
+        wanted.sort_by(|a, b| a.topic.cmp(&b.topic));
+        wanted.dedup_by(|a, b| a.topic == b.topic);
+        let names: Vec<Arc<str>> = wanted.iter().map(|one| one.topic.as_str().into()).collect();
+        *lock(&self.shared.wanted) = wanted;
         let intake = self.clone();
         let started = runtime::blocking(move || {
-            intake.ensure_topics(&wanted);
+            intake.ensure_topics(&names);
             intake.start()
         });
         if !started.await?? {
@@ -189,8 +224,21 @@ impl Intake {
         self.phase.check_open()?;
         let mailbox = self.shared.mailbox.clone();
         let consumer = self.transport.consumer(Arc::new(move || mailbox.wake()))?;
-        let body =
-            Poller::new(&self.config, consumer, sink, self.shared.clone(), self.recorder.clone(), self.log.clone())?;
+        let dead_letters = DeadLetterWriter::new(
+            self.transport.clone(),
+            &self.publisher,
+            self.shared.mailbox.clone(),
+            self.log.clone(),
+            self.config.group_id.clone(),
+        );
+        let body = Poller::new(
+            &self.config,
+            consumer,
+            (sink, dead_letters),
+            self.shared.clone(),
+            self.recorder.clone(),
+            self.log.clone(),
+        )?;
         let (log, shared) = (self.log.clone(), self.shared.clone());
         *poller = Some(Worker::start(
             "evbus-poll",
@@ -207,7 +255,7 @@ impl Intake {
 
     /// Answers deliveries; any thread, in any order, each once. Answers that come too late are counted and dropped.
     pub fn finish(&self, finished: &[Finished]) {
-        for one in finished {
+        for one in finished.iter().filter(|one| one.outcome != Outcome::Released) {
             self.recorder.processed(one.elapsed);
         }
         self.shared.mailbox.finished(finished);

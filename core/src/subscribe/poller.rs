@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::committer::{Commit, Committer};
-use super::engine::{Engine, EngineConfig, Input, Output};
+use super::dead_letters::DeadLetterWriter;
+use super::engine::{Engine, EngineConfig, Input, Output, Skipped};
 use super::mailbox::{Command, Mail, Mailbox};
 use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Record, TopicPartition};
+use crate::event::{Failure, Record, TopicPartition};
 use crate::log::{Level, Log, LogRecord};
 use crate::metrics::Recorder;
+use crate::policy::{Halted, TopicSubscription};
 use crate::runtime::{Gate, lock};
 use crate::transport::{Consumer, ConsumerEvent, GroupOffsets, RecordSink};
 
@@ -38,7 +40,7 @@ const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
 pub(super) struct Shared {
     pub(super) mailbox: Arc<Mailbox>,
     /// The topics that the group shall consume.
-    pub(super) wanted: Mutex<Vec<Arc<str>>>,
+    pub(super) wanted: Mutex<Vec<TopicSubscription>>,
     pub(super) offsets: OnceLock<Arc<dyn GroupOffsets>>,
     /// The first unfinished offset of each owned partition.
     pub(super) positions: Mutex<Vec<(TopicPartition, i64)>>,
@@ -53,6 +55,7 @@ pub(super) struct Poller {
     consumer: Box<dyn Consumer>,
     engine: Engine,
     sink: Arc<dyn RecordSink>,
+    dead_letters: DeadLetterWriter,
     committer: Committer,
     shared: Arc<Shared>,
     recorder: Arc<Recorder>,
@@ -74,7 +77,7 @@ impl Poller {
     pub(super) fn new(
         config: &Config,
         consumer: Box<dyn Consumer>,
-        sink: Arc<dyn RecordSink>,
+        (sink, dead_letters): (Arc<dyn RecordSink>, DeadLetterWriter),
         shared: Arc<Shared>,
         recorder: Arc<Recorder>,
         log: Log,
@@ -87,12 +90,14 @@ impl Poller {
         let engine = Engine::new(EngineConfig {
             max_bytes: config.max_in_flight_bytes,
             commit_interval: config.commit_interval,
+            seed: seed()?,
             ..EngineConfig::default()
         });
         Ok(Poller {
             consumer,
             engine,
             sink,
+            dead_letters,
             committer,
             shared,
             recorder,
@@ -148,6 +153,16 @@ impl Poller {
         if !mail.finished.is_empty() {
             self.input(Input::Finished(&mail.finished));
             mail.finished.clear();
+        }
+        for (ticket, result) in mail.dead_lettered.drain(..) {
+            if let Err(error) = &result {
+                self.recorder.error(error.kind());
+                let again =
+                    if error.is_retryable() { "is tried again" } else { "was refused, which halts the partition" };
+                let message = format!("a dead letter could not be written and {again}: {error}");
+                self.log.write(LogRecord::new(Level::Error, "dead_letter_failed", message).because(error.clone()));
+            }
+            self.input(Input::DeadLettered { ticket, result });
         }
         for (id, result) in mail.committed.drain(..) {
             match &result {
@@ -244,11 +259,16 @@ impl Poller {
         match codec::decode(&record).map(|event| event.occurred_on()) {
             Ok(occurred_on) => self.engine.handle(now, Input::Record(record, occurred_on)),
             Err(error) => {
-                self.recorder.invalid.fetch_add(1, Ordering::Relaxed);
                 self.recorder.error(error.kind());
-                let message = format!("a record is not an event and is skipped: {error}");
+                let failure = Failure {
+                    handler: String::new(),
+                    code: error.code().to_owned(),
+                    message: error.message().to_owned(),
+                    retryable: Some(false),
+                };
+                let message = format!("a record is not an event: {error}");
                 self.log.write(LogRecord::new(Level::Warn, "invalid_message", message).at(&record).because(error));
-                self.engine.handle(now, Input::Invalid { source: &record.source, offset: record.offset });
+                self.engine.handle(now, Input::Invalid(record, Box::new(failure)));
             }
         }
     }
@@ -304,10 +324,18 @@ impl Poller {
             Output::Recall { slot, epoch } => self.sink.stop(slot, epoch),
             Output::Fenced { slot, epoch, source, unanswered } => {
                 self.sink.stop(slot, epoch);
+                self.sink.abort(slot, epoch);
                 let message =
                     format!("{unanswered} handlers of {source} outlived its hand-over; the events come again");
                 self.log.write(LogRecord::new(Level::Warn, "handlers_outlived_revoke", message));
             }
+            Output::Abort { slot, epoch } => {
+                self.sink.stop(slot, epoch);
+                self.sink.abort(slot, epoch);
+            }
+            Output::DeadLetter(letter) => self.dead_letters.write(letter),
+            Output::Skipped(skipped) => self.log.write(skipped_record(skipped)),
+            Output::Halted(halted) => self.log.write(partition_halted(halted)),
             Output::Commit { id, offsets } => self.committer.commit(Commit { id, offsets }),
             Output::Drained { handled, abandoned } => {
                 *lock(&self.shared.report) = (handled, abandoned);
@@ -324,12 +352,11 @@ impl Poller {
         }
         self.due = None;
         let wanted = lock(&self.shared.wanted).clone();
-        let result = if wanted == self.applied { Ok(()) } else { self.consumer.subscribe(&wanted) };
+        let names: Vec<Arc<str>> = wanted.iter().map(|one| Arc::from(one.topic.as_str())).collect();
+        let result = if names == self.applied { Ok(()) } else { self.consumer.subscribe(&names) };
         if result.is_ok() {
-            self.applied = wanted;
-            let applied = std::mem::take(&mut self.applied);
-            self.input(Input::Topics(&applied));
-            self.applied = applied;
+            self.applied = names;
+            self.input(Input::Topics(&wanted));
         }
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(result.clone());
@@ -341,6 +368,12 @@ impl Poller {
         let recorder = &self.recorder;
         recorder.handled.store(stats.counters.handled, Ordering::Relaxed);
         recorder.handler_failed.store(stats.counters.failed, Ordering::Relaxed);
+        recorder.invalid.store(stats.counters.invalid, Ordering::Relaxed);
+        recorder.retries.store(stats.counters.retries, Ordering::Relaxed);
+        recorder.dead_lettered.store(stats.counters.dead_lettered, Ordering::Relaxed);
+        recorder.skipped.store(stats.counters.skipped, Ordering::Relaxed);
+        recorder.dead_letters_pending.store(stats.dead_letters_pending as u64, Ordering::Relaxed);
+        recorder.halted_partitions.store(stats.halted as u64, Ordering::Relaxed);
         recorder.handled_after_revoke.store(stats.counters.handled_after_revoke, Ordering::Relaxed);
         recorder.consume_in_flight.store(stats.in_flight as u64, Ordering::Relaxed);
         recorder.consume_in_flight_bytes.store(stats.bytes as u64, Ordering::Relaxed);
@@ -352,4 +385,33 @@ impl Poller {
             *lock(&self.shared.positions) = positions.collect();
         }
     }
+}
+
+/// A number that differs from process to process.
+fn seed() -> Result<u64> {
+    getrandom::u64().map_err(|error| {
+        Error::new(ErrorKind::Internal, format!("the system gives no random numbers: {error}"))
+            .hint("give the process access to the system's source of random numbers")
+    })
+}
+
+/// The log record of what the policy passed over.
+fn skipped_record(skipped: Skipped) -> LogRecord {
+    let Skipped { record, reason, failure, attempts } = skipped;
+    let why = failure.map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+    let message = format!("a record was passed over by policy after {attempts} attempts ({}){why}", reason.as_str());
+    LogRecord::new(Level::Error, "event_skipped", message)
+        .at(&record)
+        .with("reason", reason.as_str())
+        .with("attempts", attempts)
+}
+
+/// The log record of a partition that stands still.
+fn partition_halted(halted: Halted) -> LogRecord {
+    let Halted { source, offset, reason } = halted;
+    let message = format!("{source} stands still at offset {offset}, until the process starts again: {reason}");
+    LogRecord::new(Level::Error, "partition_halted", message)
+        .with("topic", &*source.topic)
+        .with("partition", source.partition)
+        .with("offset", offset)
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use event_bus::testing::TestBroker;
 use event_bus::{
-    Bus, Config, ErrorKind, Event, HandlerError, LogRecord, MemoryBroker, Observer, PublishOutcome, RecordSink,
+    Bus, Config, ErrorKind, Event, HandlerError, LogRecord, MemoryBroker, Observer, OnExhausted, PublishOutcome,
+    RecordSink,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -146,7 +147,9 @@ fn a_group_goes_on_behind_what_it_committed() {
 
 #[test]
 fn a_failing_handler_stops_neither_the_others_nor_the_later_events() {
-    on_every_cluster(|config| async move {
+    on_every_cluster(|mut config| async move {
+        config.policy.retry.attempts = 1;
+        config.policy.on_exhausted = OnExhausted::Skip;
         let topic = support::unique("order.placed");
         let logs: Arc<Logs> = Arc::default();
         let bus = Bus::connect_observed(config, Some(logs.clone()), || false).await.unwrap();
@@ -295,6 +298,7 @@ fn records_go_to_handlers_or_to_a_face_and_never_to_both() {
     impl RecordSink for Face {
         fn deliver(&self, _run: Vec<event_bus::Delivery>) {}
         fn stop(&self, _slot: u16, _epoch: u16) {}
+        fn abort(&self, _slot: u16, _epoch: u16) {}
     }
 
     on_every_cluster(|config| async move {

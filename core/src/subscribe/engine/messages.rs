@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::event::{Delivery, Outcome, Record, Ticket, TopicPartition};
+#[cfg(doc)]
+use crate::event::Outcome;
+use crate::event::{Delivery, Failure, Finished, Record, Ticket, TopicPartition};
+use crate::policy::{DeadLetterReason, Halted, TopicSubscription};
+use crate::subscribe::dead_letters::DeadLetter;
 use crate::subscribe::lanes::RunLimits;
 
 /// The bounds of an engine.
@@ -23,6 +27,11 @@ pub(crate) struct EngineConfig {
     pub(crate) resume_after: Duration,
     /// How long handlers may take to catch up before fetching goes on and partitions are paused.
     pub(crate) patience: Duration,
+    /// How many records of a partition may be received behind its first unfinished one, where records overtake
+    /// others: what is finished there is delivered again after a crash. The partition is paused then.
+    pub(crate) window: usize,
+    /// Spreads the delays of retries.
+    pub(crate) seed: u64,
 }
 
 impl Default for EngineConfig {
@@ -34,6 +43,8 @@ impl Default for EngineConfig {
             revoke_budget: Duration::from_secs(1),
             resume_after: Duration::from_millis(100),
             patience: Duration::from_millis(200),
+            window: 10_000,
+            seed: 0,
         }
     }
 }
@@ -49,15 +60,17 @@ pub(crate) enum Input<'a> {
     Lost(Vec<TopicPartition>),
     /// A record with an event, and when that occurred.
     Record(Record, Option<i64>),
-    /// A record without an event, skipped by policy: received and finished in one.
-    Invalid {
-        /// Where it lies.
-        source: &'a TopicPartition,
-        /// Its offset.
-        offset: i64,
-    },
+    /// A record without an event, and why it is none; the policy says what follows.
+    Invalid(Record, Box<Failure>),
     /// Answers of handlers, in any order, one for each delivery.
-    Finished(&'a [(Ticket, Outcome)]),
+    Finished(&'a [Finished]),
+    /// A dead letter is stored or could not be.
+    DeadLettered {
+        /// Which one.
+        ticket: Ticket,
+        /// How. What is worth another try is tried again later.
+        result: Result<()>,
+    },
     /// A commit ended.
     Committed {
         /// Which one.
@@ -65,8 +78,9 @@ pub(crate) enum Input<'a> {
         /// How.
         result: Result<()>,
     },
-    /// These topics have handlers now: lanes that were held for want of one go on.
-    Topics(&'a [Arc<str>]),
+    /// These topics have handlers now, which want this: partitions that were held for want of one go on. To be told
+    /// before a partition of the topic is assigned.
+    Topics(&'a [TopicSubscription]),
     /// Hand out nothing more, wait for what is out, commit. [`Output::Drained`] answers at the deadline at last.
     Drain {
         /// When waiting ends.
@@ -79,16 +93,16 @@ pub(crate) enum Input<'a> {
 pub(crate) enum Output {
     /// A run of one lane, to be handled one after the other and answered each.
     Deliver(Vec<Delivery>),
-    /// Start nothing more of this slot's outstanding run and answer what has not started with
-    /// [`Outcome::Released`]. A host that cannot lets the run go on; the engine then waits longer.
+    /// Start nothing more of this slot's outstanding runs and answer what has not started with
+    /// [`Outcome::Released`]. A host that cannot lets the runs go on; the engine then waits longer.
     Recall {
         /// The slot, as tickets name it.
         slot: u16,
         /// The epoch of the tickets that are recalled.
         epoch: u16,
     },
-    /// The slot's outstanding run outlived its partition: what has not started must not start, what runs may run
-    /// beside the new owner's handler, and the answers come too late.
+    /// The slot's outstanding runs outlived their partition: what has not started must not start, what runs should
+    /// give up, as it may run beside the new owner's handler, and the answers come too late.
     Fenced {
         /// The slot, as tickets name it.
         slot: u16,
@@ -99,6 +113,19 @@ pub(crate) enum Output {
         /// How many deliveries are unanswered.
         unanswered: usize,
     },
+    /// The drain ends while handlers of this slot run: they should give up.
+    Abort {
+        /// The slot, as tickets name it.
+        slot: u16,
+        /// The epoch of the tickets that are out.
+        epoch: u16,
+    },
+    /// Write this to the dead-letter topic and answer with [`Input::DeadLettered`].
+    DeadLetter(DeadLetter),
+    /// A record was passed over by policy.
+    Skipped(Skipped),
+    /// A partition stands still by policy.
+    Halted(Halted),
     /// Stop fetching.
     Pause(Vec<TopicPartition>),
     /// Fetch again.
@@ -122,4 +149,17 @@ pub(crate) enum Output {
     },
     /// Something cannot be done.
     Failed(Error),
+}
+
+/// A record that the policy passes over.
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    /// The record.
+    pub(crate) record: Arc<Record>,
+    /// Why.
+    pub(crate) reason: DeadLetterReason,
+    /// What the last attempt failed with.
+    pub(crate) failure: Option<Box<Failure>>,
+    /// How many attempts there were.
+    pub(crate) attempts: u32,
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::tests::{record, source};
+use super::tests::{answer, invalid, record, source, topic};
 use super::*;
-use crate::event::Delivery;
+use crate::event::{Delivery, Outcome, Ticket};
+use crate::policy::{OnExhausted, Policy, RetryPolicy};
 use crate::subscribe::lanes::RunLimits;
 
 const CONFIG: EngineConfig = EngineConfig {
@@ -17,7 +18,16 @@ const CONFIG: EngineConfig = EngineConfig {
     revoke_budget: Duration::from_millis(1_000),
     resume_after: Duration::from_millis(100),
     patience: Duration::from_millis(5),
+    window: 10_000,
+    seed: 0,
 };
+
+fn subscriptions(mask: u8) -> Vec<TopicSubscription> {
+    let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+    let policy = Policy { retry, on_exhausted: OnExhausted::Skip, ..Policy::default() };
+    let named = ["a", "b"].iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
+    named.map(|(_, name)| topic(name, policy.clone())).collect()
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -106,6 +116,7 @@ struct Partition {
     client_paused: bool,
     held: bool,
     named_during_run: bool,
+    failed_in_run: bool,
     next_offset: i64,
     assignment: u32,
 }
@@ -186,6 +197,7 @@ impl Model {
     fn new(first_sequence: u32) -> Self {
         let mut engine = Engine::new(CONFIG);
         engine.first_sequence = first_sequence;
+        engine.handle(Instant::now(), Input::Topics(&subscriptions(3)));
         let partition = |source| Partition {
             source,
             owner: Owner::Nobody,
@@ -196,6 +208,7 @@ impl Model {
             client_paused: false,
             held: false,
             named_during_run: false,
+            failed_in_run: false,
             next_offset: 0,
             assignment: 0,
         };
@@ -298,7 +311,7 @@ impl Model {
                 if !out.is_empty() {
                     let start = pick % out.len();
                     let chosen = &out[start..(start + count as usize).min(out.len())];
-                    let answers: Vec<_> = chosen.iter().map(|(_, ticket)| (*ticket, outcome)).collect();
+                    let answers: Vec<_> = chosen.iter().map(|(_, ticket)| answer(*ticket, outcome)).collect();
                     chosen.iter().for_each(|(index, ticket)| self.settle(*index, *ticket, outcome));
                     self.engine.handle(self.now, Input::Finished(&answers));
                 }
@@ -307,20 +320,15 @@ impl Model {
                 if !self.zombies.is_empty() {
                     let ticket = self.zombies[pick % self.zombies.len()];
                     self.late += 1;
-                    self.engine.handle(self.now, Input::Finished(&[(ticket, outcome)]));
+                    self.engine.handle(self.now, Input::Finished(&[answer(ticket, outcome)]));
                 }
             }
             Step::CommitEnds { how } => self.end_commit(how),
             Step::Wait(milliseconds) => self.now += Duration::from_millis(milliseconds),
             Step::Topics(mask) => {
-                let topics: Vec<Arc<str>> = ["a", "b"]
-                    .iter()
-                    .enumerate()
-                    .filter(|(bit, _)| mask & (1 << bit) != 0)
-                    .map(|(_, t)| (*t).into())
-                    .collect();
+                let topics = subscriptions(mask);
                 for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Owner::Member) {
-                    if topics.contains(&partition.source.topic) {
+                    if topics.iter().any(|one| *one.topic == *partition.source.topic) {
                         partition.held = false;
                         partition.named_during_run = true;
                     }
@@ -355,7 +363,7 @@ impl Model {
                 if taken {
                     partition.records.insert(offset, (Fate::Skipped, 0));
                 }
-                self.engine.handle(self.now, Input::Invalid { source: &partition.source, offset });
+                self.engine.handle(self.now, invalid(&partition.source, offset));
             }
         }
     }
@@ -370,10 +378,11 @@ impl Model {
         let partition = &mut self.partitions[index];
         let entry = partition.records.values_mut().find(|(fate, _)| *fate == Fate::Out(ticket)).expect("it is out");
         entry.0 = if finishes { Fate::Finished } else { Fate::Returned };
-        partition.held |= !finishes;
+        partition.failed_in_run |= outcome == Outcome::Failed;
         if partition.out().is_empty() {
+            let returned = partition.records.values().any(|(fate, _)| *fate == Fate::Returned);
+            partition.held = returned && !partition.named_during_run && !partition.failed_in_run;
             partition.turn(Fate::Returned, Fate::Waiting);
-            partition.held &= !partition.named_during_run;
         }
     }
 
@@ -436,6 +445,7 @@ impl Model {
                 let offsets: Vec<i64> = run.iter().map(Delivery::offset).collect();
                 assert_eq!(offsets, expected, "the oldest unfinished records in their order");
                 partition.named_during_run = false;
+                partition.failed_in_run = false;
                 let lane = *self.lanes.entry(run[0].lane()).or_insert(index);
                 assert!(
                     lane == index && self.lanes.values().filter(|other| **other == index).count() == 1,
@@ -537,7 +547,9 @@ impl Model {
                 assert_eq!((handled, abandoned), (expected, rest));
                 self.drain.ended = true;
             }
+            Output::Abort { .. } | Output::Skipped(_) => {}
             Output::Failed(error) => panic!("{error}"),
+            output => panic!("unexpected: {output:?}"),
         }
     }
 

@@ -11,11 +11,17 @@ pub(crate) struct Counters {
     pub(crate) received: u64,
     /// Deliveries that were handled in time.
     pub(crate) handled: u64,
-    /// Deliveries whose handler failed in time.
+    /// Attempts whose handler failed in time.
     pub(crate) failed: u64,
+    /// Attempts after the first one.
+    pub(crate) retries: u64,
+    /// Records stored in a dead-letter topic.
+    pub(crate) dead_lettered: u64,
+    /// Records passed over, by policy or because a handler said so; without those that held no event.
+    pub(crate) skipped: u64,
     /// Deliveries that nobody handled.
     pub(crate) released: u64,
-    /// Records skipped because they held no event.
+    /// Records that held no event.
     pub(crate) invalid: u64,
     /// Answers that came too late or twice.
     pub(crate) late: u64,
@@ -52,6 +58,10 @@ pub(crate) struct EngineStats {
     pub(crate) owned: usize,
     /// Partitions of those whose fetching is paused.
     pub(crate) paused: usize,
+    /// Partitions of those that stand still by policy.
+    pub(crate) halted: usize,
+    /// Records on their way to a dead-letter topic.
+    pub(crate) dead_letters_pending: usize,
 }
 
 /// One owned partition at this moment.
@@ -74,8 +84,10 @@ impl Engine {
     pub(crate) fn stats(&self) -> EngineStats {
         let mut stats = EngineStats { counters: self.counters, bytes: self.bytes, ..EngineStats::default() };
         for slot in &self.slots {
-            stats.in_flight += slot.lane.open();
-            stats.waiting += slot.lane.waiting();
+            stats.in_flight += slot.open();
+            stats.waiting += slot.waiting();
+            stats.dead_letters_pending += slot.dead_letters();
+            stats.halted += usize::from(slot.halted.is_some());
             stats.owned += usize::from(slot.ownership == Ownership::Owned);
             stats.paused += usize::from(slot.paused.is_some());
         }
@@ -86,11 +98,11 @@ impl Engine {
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionStats<'_>> {
         self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
             source: &slot.source,
-            position: slot.offsets.position(),
+            position: slot.window.position(),
             #[cfg(test)]
             committed: slot.committed_offset(),
             #[cfg(test)]
-            held: slot.lane.is_held(),
+            held: slot.held,
         })
     }
 }

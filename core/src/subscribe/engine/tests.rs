@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::event::Headers;
+use crate::event::{Finished, Headers, Outcome, Ticket};
+use crate::policy::Policy;
 use crate::subscribe::lanes::RunLimits;
 
 pub(super) fn source(topic: &str, partition: i32) -> TopicPartition {
@@ -12,6 +13,23 @@ pub(super) fn source(topic: &str, partition: i32) -> TopicPartition {
 
 pub(super) fn record(source: &TopicPartition, offset: i64, bytes: usize) -> Record {
     Record::new(source.clone(), offset, None, None, Headers::default(), Some(&vec![0; bytes]))
+}
+
+pub(super) fn answer(ticket: Ticket, outcome: Outcome) -> Finished {
+    Finished { ticket, outcome, elapsed: Duration::ZERO, failure: None }
+}
+
+pub(super) fn invalid(source: &TopicPartition, offset: i64) -> Input<'static> {
+    let code = ErrorKind::Codec.code().to_owned();
+    Input::Invalid(record(source, offset, 10), Box::new(Failure { code, ..Failure::default() }))
+}
+
+pub(super) fn topic(name: &str, policy: Policy) -> TopicSubscription {
+    TopicSubscription { topic: name.to_owned(), policy }
+}
+
+fn topics(names: &[&str]) -> Vec<TopicSubscription> {
+    names.iter().map(|name| topic(name, Policy::default())).collect()
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -29,7 +47,7 @@ impl Bed {
         Bed::with(EngineConfig::default())
     }
 
-    fn with(config: EngineConfig) -> Self {
+    pub(super) fn with(config: EngineConfig) -> Self {
         Bed { engine: Engine::new(config), now: Instant::now() }
     }
 
@@ -64,7 +82,7 @@ impl Bed {
     }
 
     fn answer(&mut self, tickets: &[Ticket], outcome: Outcome) -> Vec<Output> {
-        let answers: Vec<_> = tickets.iter().map(|ticket| (*ticket, outcome)).collect();
+        let answers: Vec<_> = tickets.iter().map(|ticket| answer(*ticket, outcome)).collect();
         self.tell(Input::Finished(&answers))
     }
 
@@ -131,6 +149,10 @@ fn assert_nothing(outputs: &[Output]) {
     assert!(outputs.is_empty(), "{outputs:?}");
 }
 
+mod dead_letters;
+mod keys;
+mod retries;
+
 mod handing_out {
     use super::*;
 
@@ -158,12 +180,12 @@ mod handing_out {
     }
 
     #[test]
-    fn a_failed_delivery_is_counted_and_its_partition_goes_on() {
+    fn what_is_passed_over_on_purpose_is_counted_and_its_partition_goes_on() {
         let mut bed = Bed::owning(1, EngineConfig::default());
         let tickets = run(&bed.records(0, 0..2));
-        let id = commit(&bed.answer(&tickets, Outcome::Failed), &[(0, 2)]);
+        let id = commit(&bed.answer(&tickets, Outcome::Skip), &[(0, 2)]);
         assert_nothing(&bed.committed(id));
-        assert_eq!((bed.counters().failed, bed.counters().handled), (2, 0));
+        assert_eq!((bed.counters().skipped, bed.counters().handled), (2, 0));
         assert_eq!(offsets(&bed.records(0, [2])), [2]);
     }
 
@@ -177,9 +199,9 @@ mod handing_out {
         assert_nothing(&bed.records(0, 3..5));
         assert!(bed.engine.partitions().next().unwrap().held);
         assert_eq!(offsets(&bed.records(1, [0])), [0], "the other partition goes on");
-        assert_nothing(&bed.tell(Input::Topics(&["other".into()])));
+        assert_nothing(&bed.tell(Input::Topics(&topics(&["other"]))));
         assert_nothing(&bed.wait(ms(60_000)));
-        assert_eq!(offsets(&bed.tell(Input::Topics(&["other".into(), "t".into()]))), [1, 2, 3, 4]);
+        assert_eq!(offsets(&bed.tell(Input::Topics(&topics(&["other", "t"])))), [1, 2, 3, 4]);
         assert_eq!(bed.counters().released, 2);
     }
 
@@ -188,8 +210,8 @@ mod handing_out {
         let mut bed = Bed::owning(1, EngineConfig::default());
         assert_eq!(offsets(&bed.records(0, [5, 5, 3, 6, 6])), [5, 6]);
         assert_nothing(&bed.records(1, [0]));
-        assert_nothing(&bed.tell(Input::Invalid { source: &t(0), offset: 6 }));
-        assert_nothing(&bed.tell(Input::Invalid { source: &t(1), offset: 6 }));
+        assert_nothing(&bed.tell(invalid(&t(0), 6)));
+        assert_nothing(&bed.tell(invalid(&t(1), 6)));
         let counters = bed.counters();
         assert_eq!((counters.received, counters.duplicates, counters.stray, counters.invalid), (2, 4, 2, 0));
         assert_eq!(bed.engine.stats().bytes, 2 * 228);
@@ -247,10 +269,10 @@ mod committing {
     #[test]
     fn invalid_records_are_committed_over_in_their_order() {
         let mut bed = Bed::owning(1, EngineConfig::default());
-        let id = commit(&bed.tell(Input::Invalid { source: &t(0), offset: 7 }), &[(0, 8)]);
+        let id = commit(&bed.tell(invalid(&t(0), 7)), &[(0, 8)]);
         bed.committed(id);
         let tickets = run(&bed.records(0, [8]));
-        assert_nothing(&bed.tell(Input::Invalid { source: &t(0), offset: 9 }));
+        assert_nothing(&bed.tell(invalid(&t(0), 9)));
         assert_nothing(&bed.wait(ms(5_000)));
         commit(&bed.answer(&tickets, Outcome::Done), &[(0, 10)]);
         assert_eq!(bed.counters().invalid, 2);
@@ -601,7 +623,7 @@ mod draining {
         assert_nothing(&bed.answer(&tickets[2..], Outcome::Done));
         assert_drained(&bed.committed(id), (1, 2));
         assert_eq!(bed.counters().failed, 1);
-        assert_nothing(&bed.tell(Input::Topics(&["t".into()])));
+        assert_nothing(&bed.tell(Input::Topics(&topics(&["t"]))));
     }
 
     #[test]
@@ -619,7 +641,9 @@ mod draining {
         assert_eq!(bed.engine.wake_at(), Some(bed.now + ms(10_000)));
         assert_nothing(&bed.tell(Input::Drain { deadline: bed.now + ms(20_000) }));
         assert_nothing(&bed.wait(ms(9_999)));
-        assert_drained(&bed.wait(ms(1)), (1, 2));
+        let out = bed.wait(ms(1));
+        assert!(matches!(out[..], [Output::Abort { slot: 0, epoch: 1 }, Output::Drained { .. }]), "{out:?}");
+        assert_drained(&out[1..], (1, 2));
     }
 
     #[test]

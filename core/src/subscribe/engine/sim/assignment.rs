@@ -46,6 +46,8 @@ pub(super) struct Assignment {
     /// Of the run that is out: something came back, and handlers came meanwhile.
     returned: bool,
     named: bool,
+    /// A failure in the outstanding run explains what was given back.
+    failed: bool,
     /// Nothing is to be handed out because nobody handles the topic.
     held: bool,
 }
@@ -67,6 +69,7 @@ impl Assignment {
             delivered: BTreeMap::new(),
             returned: false,
             named: false,
+            failed: false,
             held: false,
         }
     }
@@ -94,7 +97,13 @@ impl Assignment {
         *last = offset.max(*last);
         assert!(!self.held, "{offset} was handed out although nobody handles its topic");
         self.named = false;
+        self.failed = false;
         again
+    }
+
+    /// Its handler fails.
+    pub(super) fn fail(&mut self) {
+        self.failed = true;
     }
 
     pub(super) fn finish(&mut self, offset: i64) {
@@ -111,7 +120,7 @@ impl Assignment {
         *place = to;
         self.returned |= to == Place::Waiting;
         if !self.is_running() {
-            self.held = std::mem::take(&mut self.returned) && !self.named;
+            self.held = std::mem::take(&mut self.returned) && !self.named && !self.failed;
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::broker::{Fate, Kind};
 use super::env::{Env, Event};
-use crate::event::{Delivery, Outcome, Ticket};
+use crate::event::{Delivery, Finished, Outcome, Ticket};
 
 /// A delivery and the assignment that it belongs to.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Host {
     /// Topics without handlers.
     pub(super) away: BTreeSet<usize>,
     /// To be read by the poll thread.
-    pub(super) answers: Vec<(Ticket, Outcome)>,
+    pub(super) answers: Vec<Finished>,
 }
 
 impl Host {
@@ -67,7 +67,7 @@ impl Host {
             let behind = |last: &u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
             let is_stopped = self.stopped.get(&ticket.slot()).is_some_and(behind);
             if is_stopped || self.away.contains(&env.broker.partitions[partition].topic) {
-                self.answers.push((ticket, Outcome::Released));
+                self.answers.push(answer(ticket, Outcome::Released));
                 continue;
             }
             let call = env.rules.begin(&mut env.broker, job.assignment, job.delivery.offset(), zombie);
@@ -93,7 +93,7 @@ impl Host {
             Outcome::Done => env.broker.finish(env.rules.assignments[job.assignment].partition, offset, Fate::Handled),
             _ => env.rules.seen.failures += 1,
         }
-        self.answers.push((job.delivery.ticket(), outcome));
+        self.answers.push(answer(job.delivery.ticket(), outcome));
         self.go_on(env, run, zombie);
     }
 
@@ -105,7 +105,7 @@ impl Host {
             // Some hosts answer what waits at once, others when its turn comes.
             for run in self.runs.values_mut() {
                 let stopped = run.iter().map(|job| job.delivery.ticket()).filter(|ticket| concerns(*ticket));
-                self.answers.extend(stopped.map(|ticket| (ticket, Outcome::Released)));
+                self.answers.extend(stopped.map(|ticket| answer(ticket, Outcome::Released)));
                 run.retain(|job| !concerns(job.delivery.ticket()));
             }
         }
@@ -127,6 +127,10 @@ impl Host {
             env.post_in(0, 500, Event::CallEnds { node: self.node, life: self.life, call: *call });
         }
     }
+}
+
+fn answer(ticket: Ticket, outcome: Outcome) -> Finished {
+    Finished { ticket, outcome, elapsed: Duration::ZERO, failure: None }
 }
 
 /// How long a handler takes, `None` for ever, and what it answers.

@@ -1,7 +1,6 @@
 //! A process of the group: the poll thread between client and engine, and the handlers beside it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::assignment::State;
@@ -13,6 +12,7 @@ use super::host::{Host, Job};
 use super::sabotage::Wire;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Delivery, Outcome, Ticket};
+use crate::policy::{OnExhausted, Policy, RetryPolicy, TopicSubscription};
 use crate::subscribe::engine::{Engine, Input, Output};
 
 /// A poll thread that holds records back looks after its client at least this often.
@@ -107,6 +107,7 @@ impl Member {
     pub(super) fn start(&mut self, env: &mut Env) {
         env.say(|| format!("node {}  starts, life {}", self.node, self.life));
         self.up = true;
+        self.subscribe(env, (0..env.weather.topics.len()).collect());
         self.client.join(env);
     }
 
@@ -204,7 +205,7 @@ impl Member {
     fn read_mail(&mut self, env: &mut Env) {
         let answers = std::mem::take(&mut self.host.answers);
         if !answers.is_empty() {
-            answers.iter().for_each(|(ticket, outcome)| self.settle(env, *ticket, *outcome));
+            answers.iter().for_each(|answer| self.settle(env, answer.ticket, answer.outcome));
             self.handle(env, Input::Finished(&answers));
         }
         for (id, result) in std::mem::take(&mut self.committed) {
@@ -241,6 +242,7 @@ impl Member {
         match outcome {
             Outcome::Done | Outcome::Skip | Outcome::Invalid => this.finish(offset),
             Outcome::Failed | Outcome::DeadLetter if self.drain.is_none() => {
+                this.fail();
                 this.finish(offset);
                 env.broker.finish(this.partition, offset, Fate::Skipped);
             }
@@ -290,13 +292,9 @@ impl Member {
                 env.broker.finish(partition, offset, Fate::Invalid);
             }
         }
-        if invalid {
-            let source = env.broker.partitions[partition].source.clone();
-            self.handle(env, Input::Invalid { source: &source, offset });
-        } else {
-            let record = env.broker.record(partition, offset);
-            self.handle(env, Input::Record(record, None));
-        }
+        let record = env.broker.record(partition, offset);
+        let input = if invalid { Input::Invalid(record, Box::default()) } else { Input::Record(record, None) };
+        self.handle(env, input);
     }
 
     fn assigned(&mut self, env: &mut Env, list: &[usize]) {
@@ -354,8 +352,15 @@ impl Member {
                 env.rules.assignments[*assignment].name();
             }
         }
-        let names: Vec<Arc<str>> = topics.iter().map(|topic| format!("t{topic}").into()).collect();
-        self.handle(env, Input::Topics(&names));
+        self.subscribe(env, topics);
+    }
+
+    fn subscribe(&mut self, env: &Env, topics: Vec<usize>) {
+        let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+        let policy = Policy { retry, on_exhausted: OnExhausted::Skip, ..Policy::default() };
+        let wanted = |topic| TopicSubscription { topic: format!("t{topic}"), policy: policy.clone() };
+        let topics: Vec<_> = topics.into_iter().map(wanted).collect();
+        self.handle(env, Input::Topics(&topics));
     }
 
     fn carry_out(&mut self, env: &mut Env, group: &Group) {
@@ -390,7 +395,9 @@ impl Member {
                     self.hand_over(env, &list);
                 }
                 Output::Drained { handled, abandoned } => self.drained(env, (handled, abandoned)),
+                Output::Abort { .. } | Output::Skipped(_) => {}
                 Output::Failed(error) => panic!("{error}"),
+                output => panic!("unexpected: {output:?}"),
             }
         }
     }

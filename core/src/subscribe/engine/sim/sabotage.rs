@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::event::{Delivery, Outcome, Ticket, TopicPartition};
+use crate::event::{Delivery, Finished, Ticket, TopicPartition};
 use crate::subscribe::engine::{Engine, Input, Output};
 
 /// A defect that the rules must catch. It is made on the way between engine and host, where it looks the same.
@@ -86,7 +86,10 @@ impl Wire {
     pub(super) fn handle(&mut self, now: Instant, input: Input<'_>) {
         match (self.sabotage, input) {
             (Some(Sabotage::ForgetEpoch | Sabotage::TakeLateAnswers), Input::Finished(answers)) => {
-                let answers: Vec<_> = answers.iter().map(|(ticket, outcome)| self.misread(*ticket, *outcome)).collect();
+                let answers: Vec<_> = answers
+                    .iter()
+                    .map(|answer| Finished { ticket: self.misread(answer.ticket), ..answer.clone() })
+                    .collect();
                 self.engine.handle(now, Input::Finished(&answers));
             }
             (Some(Sabotage::HandOverEarly), Input::Revoked(partitions)) => {
@@ -97,18 +100,18 @@ impl Wire {
         }
     }
 
-    fn misread(&self, ticket: Ticket, outcome: Outcome) -> (Ticket, Outcome) {
+    fn misread(&self, ticket: Ticket) -> Ticket {
         let epoch = self.epochs.get(&ticket.slot()).copied().unwrap_or_default();
         let own = Ticket::new(epoch, ticket.slot(), ticket.sequence());
         if self.sabotage == Some(Sabotage::ForgetEpoch) || own == ticket {
-            return (own, outcome);
+            return own;
         }
         let record = self.delivered.get(&ticket.0);
         let current = self.delivered.iter().rfind(|(other, at)| {
             let other = Ticket(**other);
             Some(*at) == record && (other.slot(), other.epoch()) == (ticket.slot(), epoch)
         });
-        (current.map_or(ticket, |(other, _)| Ticket(*other)), outcome)
+        current.map_or(ticket, |(other, _)| Ticket(*other))
     }
 
     pub(super) fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {

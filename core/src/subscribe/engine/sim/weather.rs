@@ -83,6 +83,7 @@ impl Weather {
             revoke_budget: ms(seed.pick(&[100, 500, 1_000])),
             resume_after: ms(seed.pick(&[0, 20, 100, 400])),
             patience: ms(seed.pick(&[0, 50, 200])),
+            ..EngineConfig::default()
         };
         let troubles = troubles(seed, nodes, topics.len(), horizon);
         Weather {
