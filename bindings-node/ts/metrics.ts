@@ -36,9 +36,15 @@ export interface ConsumeMetrics {
   readonly received: number;
   /** Events whose handlers all succeeded. */
   readonly handled: number;
-  /** Events of which a handler failed. */
+  /** Attempts in which a handler failed. */
   readonly failed: number;
-  /** Records that are not events; they are skipped. */
+  /** Attempts after the first one. */
+  readonly retries: number;
+  /** Records that are stored in a dead-letter topic. */
+  readonly deadLettered: number;
+  /** Events that were passed over because their attempts were used up. */
+  readonly skipped: number;
+  /** Records that are not events. */
   readonly invalid: number;
   /** Handler results that came after their partition had gone to another member. */
   readonly handledAfterRevoke: number;
@@ -56,6 +62,10 @@ export interface ConsumeMetrics {
   readonly commitFailures: number;
   /** Partitions that are paused because their handlers are behind. */
   readonly pausedPartitions: number;
+  /** Partitions that stand still because of `halt`. */
+  readonly haltedPartitions: number;
+  /** Records on their way to a dead-letter topic; nothing is committed past them. */
+  readonly deadLettersPending: number;
   /** How far the group is behind, per partition that this member owns. */
   readonly lag: readonly PartitionLag[];
   /** How long handlers took. */
@@ -115,6 +125,9 @@ export const NO_METRICS: BusMetrics = {
     received: 0,
     handled: 0,
     failed: 0,
+    retries: 0,
+    deadLettered: 0,
+    skipped: 0,
     invalid: 0,
     handledAfterRevoke: 0,
     handledAfterTimeout: 0,
@@ -124,6 +137,8 @@ export const NO_METRICS: BusMetrics = {
     rebalances: 0,
     commitFailures: 0,
     pausedPartitions: 0,
+    haltedPartitions: 0,
+    deadLettersPending: 0,
     lag: [],
     processingTime: { count: 0, sum: 0, buckets: [] },
   },

@@ -268,6 +268,8 @@ export class Dispatcher {
         }
         run.calls = undefined;
         this.#answer(delivery, outcome, (now() - started) * 1000, failure);
+        // What follows in the run would overtake the next attempt.
+        if (outcome === FAILED) this.#release(run);
       }
       runs.shift();
     }

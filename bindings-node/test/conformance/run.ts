@@ -1,5 +1,7 @@
 import { it } from 'vitest';
 import type { KafkaConfig } from '../../ts/config';
+import { order } from './order';
+import { retries } from './retries';
 import { scenarios } from './scenarios';
 import { World } from './world';
 
@@ -8,7 +10,12 @@ export function conformance(
   brokers: () => readonly string[],
   overrides: Partial<KafkaConfig> = {},
 ): void {
-  for (const [name, scenario] of Object.entries(scenarios)) {
+  for (const [name, scenario] of Object.entries({
+    ...scenarios,
+    ...order,
+    ...retries,
+    ...starts,
+  })) {
     it.concurrent(name, async () => {
       const world = new World(brokers(), overrides);
       try {

@@ -43,8 +43,11 @@ describe('handlers', () => {
     await until(() => second.seen.length === 1, 'the event');
   });
 
-  it('that fail are told, and the later events go on', async () => {
-    const { bus, errors, lines } = makeBus();
+  it('that fail are told and called again, and the later events go on', async () => {
+    const { bus, errors, lines } = makeBus({
+      retry: { attempts: 2, initialDelayMs: 1 },
+      onExhausted: 'skip',
+    });
     const handler = collector();
     await bus.subscribe('order.placed', {
       handle: async ({ eventId }) => {
@@ -56,14 +59,22 @@ describe('handlers', () => {
     await bus.publishMany([withId('1'), withId('2')]);
     await until(() => handler.seen.length === 2, 'both events');
     await until(() => bus.metrics().consume.handled === 1, 'the metrics');
-    expect(errors).toHaveLength(1);
-    expect(errors[0]?.[1]).toMatchObject({ event: 'handler_failed', eventId: '1', attempt: 1 });
-    expect(lines.filter((line) => line.event === 'handler_failed')).toHaveLength(1);
+    const told = errors.map(([, { event, eventId, attempt, willRetry }]) => [
+      event,
+      eventId,
+      attempt,
+      willRetry,
+    ]);
+    expect(told).toEqual([
+      ['handler_failed', '1', 1, true],
+      ['handler_failed', '1', 2, false],
+    ]);
+    expect(lines.filter((line) => line.event === 'handler_failed')).toHaveLength(2);
     expect(bus.metrics()).toMatchObject({
-      consume: { received: 2, handled: 1, failed: 1 },
-      errors: { EVBUS_HANDLER: 1 },
+      consume: { received: 2, handled: 1, failed: 2, retries: 1, skipped: 1 },
+      errors: { EVBUS_HANDLER: 2 },
     });
-    expect(bus.metrics().consume.processingTime.count).toBe(2);
+    expect(bus.metrics().consume.processingTime.count).toBe(3);
   });
 
   it('may publish, also while the bus disconnects; others may not any more', async () => {
