@@ -14,7 +14,6 @@ export function conformance(
     ...scenarios,
     ...order,
     ...retries,
-    ...starts,
   })) {
     it.concurrent(name, async () => {
       const world = new World(brokers(), overrides);
