@@ -1,7 +1,10 @@
 // Formatting, lint, types and licences, in both languages: what needs no test run.
 
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { cargoDeny } from './cache.mjs';
 import { WORKSPACE } from './cargo.mjs';
+import { root } from './exec.mjs';
 import { binCommand } from './node.mjs';
 
 const biome = (...args) => binCommand('@biomejs/biome', 'biome', args);
@@ -26,6 +29,14 @@ export const CHECKS = [
     plan: async () => ({ command: biome('ci', '--colors=off', '--error-on-warnings') }),
   },
   { name: 'tsc', plan: async () => ({ command: tsc('tsconfig.json') }) },
+  {
+    name: 'tsc of the example',
+    // It imports the package by its name, as a program of somebody else does.
+    plan: async () =>
+      existsSync(join(root, 'dist/index.d.ts'))
+        ? { command: tsc('examples/node/jsconfig.json') }
+        : { skip: 'dist/ is not built: npm run build' },
+  },
   { name: 'tsc of what is published', plan: async () => ({ command: tsc('tsconfig.build.json') }) },
   {
     name: 'clippy',
