@@ -99,7 +99,10 @@ fn consume(transport: &KafkaTransport, topic: &Topic, records: u64) {
                 }
                 (received, bytes, last) = (received + 1, bytes + record.size(), Instant::now());
             }
-            Some(ConsumerEvent::Assigned(partitions)) => consumer.assign(&partitions).expect("assigned"),
+            Some(ConsumerEvent::Assigned(partitions)) => {
+                let starts: Vec<_> = partitions.into_iter().map(|source| (source, Some(0))).collect();
+                consumer.assign(&starts).expect("assigned");
+            }
             Some(ConsumerEvent::Failed(error)) => println!("{error}"),
             Some(_) => (),
             None => std::thread::yield_now(),

@@ -12,12 +12,12 @@ use crate::codec;
 use crate::config::Config;
 use crate::dead_letters::DeadLetters;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Delivery, Event, RawRecord};
+use crate::event::{Delivery, Event, RawRecord, TopicPartition};
 use crate::health::{ConnectionWatch, Signs};
 use crate::kafka::KafkaTransport;
 use crate::log::{Level, Log, LogRecord, Observer};
 use crate::metrics::{Metrics, Recorder};
-use crate::policy::Policy;
+use crate::policy::{Policy, SeekTo};
 use crate::publish::{FramePublisher, Publisher};
 use crate::runtime::{self, Worker, lock};
 use crate::shutdown::{Deadline, Phase, PhaseCell, ShutdownReport};
@@ -261,6 +261,29 @@ impl Bus {
     pub fn dead_letters(&self, event_type: &str) -> DeadLetters {
         let Inner { config, transport, publisher, phase, log, .. } = &*self.0;
         DeadLetters::new(config, transport.clone(), publisher.clone(), phase.clone(), log.clone(), event_type)
+    }
+
+    /// Reads a partition from another place on, to replay a part of the log or to pass one over; resolves when the
+    /// client does so. The partition has to be assigned to this bus: [`Metrics`] lists those that are, in
+    /// `consume.lag`.
+    ///
+    /// Events from before that are still with their handlers count no more, and may overlap with what comes next.
+    /// The offset that the group has stored follows when the first event from the new place is finished.
+    ///
+    /// ```no_run
+    /// # async fn run(bus: &event_bus::Bus) -> event_bus::Result<()> {
+    /// use event_bus::SeekTo;
+    ///
+    /// bus.seek("order.placed", 0, SeekTo::Timestamp(1_735_689_600_000)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `IllegalState` when the partition is not assigned to this bus, `Argument` for a negative offset, `Timeout` or
+    /// `Unavailable` when the partition's leader does not tell its offsets, `Closed`.
+    pub async fn seek(&self, topic: &str, partition: i32, to: SeekTo) -> Result<()> {
+        self.0.intake.seek(&TopicPartition::new(topic, partition), to).await
     }
 
     /// Whether a broker can be reached and publishes make progress, at most 3 s late. Publishing does not depend

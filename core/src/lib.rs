@@ -45,7 +45,7 @@ pub use log::{Level, Log, LogRecord, Observer};
 pub use memory::{MemoryBroker, MemoryTransport};
 pub use metrics::{ConsumeMetrics, Histogram, Metrics, PROCESSING_TIME_BOUNDS, PartitionLag, PublishMetrics};
 pub use policy::{
-    DeadLetterReason, Halted, Jitter, OnExhausted, OnInvalid, Ordering, Policy, RetryPolicy, StartFrom,
+    DeadLetterReason, Halted, Jitter, OnExhausted, OnInvalid, Ordering, Policy, RetryPolicy, SeekTo, StartFrom,
     TopicSubscription,
 };
 pub use publish::FramePublisher;
@@ -53,8 +53,8 @@ pub use runtime::spawn;
 pub use shutdown::{Phase, ShutdownReport};
 pub use subscribe::{HandlerError, Intake};
 pub use transport::{
-    Cancelled, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, Extent, Found,
-    GroupOffsets, Published, Receipt, RecordPublisher, RecordSink, Token, TopicReader, Transport,
+    Cancelled, Committed, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, Extent, Found,
+    GroupOffsets, LogPosition, Published, Receipt, RecordPublisher, RecordSink, Token, TopicReader, Transport,
 };
 
 /// The Rust of the README, which runs as documentation tests do.

@@ -77,6 +77,8 @@ pub struct ConsumeMetrics {
     pub rebalances: u64,
     /// Commits that failed; they are tried again.
     pub commit_failures: u64,
+    /// Partitions that went on from another offset because theirs was not in the log any more.
+    pub offset_resets: u64,
     /// Partitions that are paused because their handlers are behind.
     pub paused_partitions: u64,
     /// Partitions that stand still by policy; more than 0 needs someone.
@@ -153,6 +155,7 @@ pub(crate) struct Recorder {
     pub(crate) dead_letters_pending: AtomicU64,
     pub(crate) rebalances: AtomicU64,
     pub(crate) commit_failures: AtomicU64,
+    pub(crate) offset_resets: AtomicU64,
     errors: Vec<AtomicU64>,
     processing: [AtomicU64; PROCESSING_TIME_BOUNDS.len() + 1],
     processing_micros: AtomicU64,
@@ -189,6 +192,7 @@ impl Default for Recorder {
             dead_letters_pending: zero(),
             rebalances: zero(),
             commit_failures: zero(),
+            offset_resets: zero(),
             errors: ErrorKind::ALL.iter().map(|_| zero()).collect(),
             processing: std::array::from_fn(|_| zero()),
             processing_micros: zero(),
@@ -258,6 +262,7 @@ impl Recorder {
                 per_second: finished_rate,
                 rebalances: self.rebalances.load(Relaxed),
                 commit_failures: self.commit_failures.load(Relaxed),
+                offset_resets: self.offset_resets.load(Relaxed),
                 paused_partitions: self.paused_partitions.load(Relaxed),
                 halted_partitions: self.halted_partitions.load(Relaxed),
                 dead_letters_pending: self.dead_letters_pending.load(Relaxed),

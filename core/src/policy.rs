@@ -117,6 +117,19 @@ pub enum StartFrom {
     Timestamp(i64),
 }
 
+/// Where reading a partition goes on after [`Bus::seek`](crate::Bus::seek).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeekTo {
+    /// At this offset.
+    Offset(i64),
+    /// At the oldest record.
+    Beginning,
+    /// Behind the newest record.
+    End,
+    /// At the first record with this timestamp, in milliseconds since the Unix epoch, or a later one.
+    Timestamp(i64),
+}
+
 /// What a subscription wants. The configuration holds the one that holds where a subscription says nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {

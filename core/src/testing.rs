@@ -2,8 +2,9 @@
 //!
 //! It is librdkafka's mock cluster, and it has limits: a partition keeps about 5 MB and silently drops what is older;
 //! the second member of a group waits for the first one's session timeout; topics that clients create have 4
-//! partitions; there is no TLS, SASL, ACL, transaction or admin request; and it serves clients that are built on
-//! librdkafka, like this crate, but not every other. What depends on any of these belongs on a real Kafka.
+//! partitions; there is no TLS, SASL, ACL, transaction or admin request; no offset is found by its time; and it serves
+//! clients that are built on librdkafka, like this crate, but not every other. What depends on any of these belongs on
+//! a real Kafka.
 
 use std::time::Duration;
 

@@ -204,6 +204,9 @@ pub enum ConsumerEvent {
     /// These are gone already: another member may have them. Nothing of them may be committed.
     /// Answer with [`Consumer::unassign`].
     Lost(Vec<TopicPartition>),
+    /// The client has nowhere to start in this partition: its offset is not in the log any more, or the group has
+    /// stored none. It is not fetched until [`Consumer::seek`] says from where.
+    OutOfRange(TopicPartition),
     /// Something failed that the client goes on from by itself.
     Failed(Error),
     /// The client cannot be used any more.
@@ -222,11 +225,19 @@ pub trait Consumer: Send {
     /// poll until `None` came twice in a row.
     fn poll(&mut self) -> Option<ConsumerEvent>;
 
-    /// Starts fetching the partitions that [`ConsumerEvent::Assigned`] named.
+    /// Starts fetching the partitions that [`ConsumerEvent::Assigned`] named, all in one call, each from an offset
+    /// or, without one, where the group left off.
     ///
     /// # Errors
     /// `IllegalState` when the assignment changed meanwhile.
-    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+    fn assign(&mut self, partitions: &[(TopicPartition, Option<i64>)]) -> Result<()>;
+
+    /// Goes on fetching assigned partitions from other offsets; records from before do not come any more. To be
+    /// called only while no rebalance waits for its answer.
+    ///
+    /// # Errors
+    /// `IllegalState` when a partition is not assigned, or the assignment changed meanwhile.
+    fn seek(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()>;
 
     /// Hands the partitions over.
     ///
@@ -254,6 +265,26 @@ pub trait Consumer: Send {
     fn close(self: Box<Self>);
 }
 
+/// A place in a partition's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogPosition {
+    /// The oldest record.
+    Beginning,
+    /// Behind the newest record.
+    End,
+    /// The first record with this timestamp, in milliseconds since the Unix epoch, or a later one.
+    Timestamp(i64),
+}
+
+/// What a group has stored for a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The offset of the next record to be handled.
+    pub offset: i64,
+    /// It is where the group began by [`GroupOffsets::commit_starts`], and nothing was handled since.
+    pub is_start: bool,
+}
+
 /// Offsets of the consumer's group, usable while the poll thread polls.
 pub trait GroupOffsets: Send + Sync {
     /// Runs on: committer thread. Stores, per partition, the offset of the next record to be handled. Blocks
@@ -262,6 +293,31 @@ pub trait GroupOffsets: Send + Sync {
     /// # Errors
     /// `Unavailable`, `Timeout`, `IllegalState` (the group has a new generation), `Fenced`.
     fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()>;
+
+    /// Runs on: lookup thread. Stores where the group begins, marked as such. Blocks as [`GroupOffsets::commit`].
+    ///
+    /// # Errors
+    /// As [`GroupOffsets::commit`].
+    fn commit_starts(&self, offsets: &[(TopicPartition, i64)]) -> Result<()>;
+
+    /// Runs on: lookup thread. What the group has stored, one entry per partition; blocks until the deadline at most.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, ….
+    fn committed(&self, partitions: &[TopicPartition], deadline: Instant) -> Result<Vec<Option<Committed>>>;
+
+    /// Runs on: lookup thread. The offsets of places, one for each of some partitions: `None` where its leader did
+    /// not answer, −1 where no record has the timestamp or a later one. Blocks until the deadline at most.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, ….
+    fn log_offsets(&self, places: &[(TopicPartition, LogPosition)], deadline: Instant) -> Result<Vec<Option<i64>>>;
+
+    /// Runs on: lookup thread. How many partitions a topic has; blocks until the deadline at most.
+    ///
+    /// # Errors
+    /// `UnknownTopic`, `Unavailable`, `Timeout`, ….
+    fn partitions_of(&self, topic: &str, deadline: Instant) -> Result<i32>;
 
     /// The offset behind the newest record of each assigned partition, where the client knows it. Cheap.
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)>;

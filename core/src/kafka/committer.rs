@@ -3,14 +3,27 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::errors;
-use super::ffi::{Client, Kind, Partitions};
+use super::ffi::{Client, Failure, Kind, Partitions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::TopicPartition;
-use crate::transport::{Connectivity, GroupOffsets};
+use crate::transport::{Committed, Connectivity, GroupOffsets, LogPosition};
+
+/// What is stored beside an offset at which a group began.
+const START: &[u8] = b"start";
+
+/// How long one look for an answer takes: a closed consumer is noticed after it.
+const SLICE: Duration = Duration::from_millis(100);
+
+/// librdkafka's shortest wait.
+const LEAST: Duration = Duration::from_millis(1);
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(LEAST)
+}
 
 /// Commits and watermarks; does not keep the client alive.
 pub(super) struct KafkaOffsets {
@@ -42,13 +55,13 @@ impl KafkaOffsets {
         self.ends.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Runs on: poll thread. Brokers were asked where partitions end.
+    /// Runs on: any. Brokers were asked where partitions end.
     pub(super) fn ends_are(&self, ends: Vec<(TopicPartition, i64)>) {
-        self.ends().extend(ends);
+        self.ends().extend(ends.into_iter().filter(|(_, end)| *end >= 0));
     }
 
-    pub(super) fn assigned(&self, partitions: &[TopicPartition]) {
-        self.partitions().extend_from_slice(partitions);
+    pub(super) fn assigned(&self, partitions: impl Iterator<Item = TopicPartition>) {
+        self.partitions().extend(partitions);
     }
 
     pub(super) fn unassigned(&self, partitions: &[TopicPartition]) {
@@ -76,7 +89,33 @@ impl KafkaOffsets {
 }
 
 fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the consumer was closed before the coordinator answered the commit")
+    Error::new(ErrorKind::Closed, "the consumer was closed before the brokers answered")
+}
+
+fn not_committed(failure: Failure) -> Error {
+    errors::error("the offsets were not committed", &failure)
+}
+
+impl KafkaOffsets {
+    fn client(&self) -> Result<Arc<Client>> {
+        self.client.upgrade().filter(|_| !self.closed.load(Ordering::Acquire)).ok_or_else(closed)
+    }
+
+    fn store(&self, list: &Partitions) -> Result<()> {
+        let client = self.client()?;
+        let answers = client.new_queue();
+        client.commit(list, &answers).map_err(not_committed)?;
+        loop {
+            if let Some(event) = answers.poll(SLICE)
+                && let Kind::Committed(result) = event.kind()
+            {
+                return result.map_err(not_committed);
+            }
+            if self.closed.load(Ordering::Acquire) {
+                return Err(closed());
+            }
+        }
+    }
 }
 
 impl GroupOffsets for KafkaOffsets {
@@ -84,20 +123,55 @@ impl GroupOffsets for KafkaOffsets {
         if offsets.is_empty() {
             return Ok(());
         }
-        let client = self.client.upgrade().filter(|_| !self.closed.load(Ordering::Acquire)).ok_or_else(closed)?;
-        let failed = |failure| errors::error("the offsets were not committed", &failure);
-        let list = Partitions::with_offsets(offsets).map_err(failed)?;
+        self.store(&Partitions::with_offsets(offsets).map_err(not_committed)?)
+    }
+
+    fn commit_starts(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut list = Partitions::with_offsets(offsets).map_err(not_committed)?;
+        list.note(START);
+        self.store(&list)
+    }
+
+    fn committed(&self, partitions: &[TopicPartition], deadline: Instant) -> Result<Vec<Option<Committed>>> {
+        let failed = |failure| errors::error("the group's offsets are not known", &failure);
+        let client = self.client()?;
+        let list = Partitions::of(partitions).map_err(failed)?;
+        client.committed(&list, left(deadline)).map_err(failed)?;
+        let read =
+            |stored: Option<(i64, Vec<u8>)>| stored.map(|(offset, note)| Committed { offset, is_start: note == START });
+        list.stored().into_iter().map(|stored| stored.map(read).map_err(failed)).collect()
+    }
+
+    fn log_offsets(&self, places: &[(TopicPartition, LogPosition)], deadline: Instant) -> Result<Vec<Option<i64>>> {
+        let client = self.client()?;
         let answers = client.new_queue();
-        client.commit(&list, &answers).map_err(failed)?;
+        let asked = client.ask_offsets(places, left(deadline), &answers);
+        asked.map_err(|failure| errors::error("the partitions' offsets are not known", &failure))?;
         loop {
-            if let Some(event) = answers.poll(Duration::from_millis(100))
-                && let Kind::Committed(result) = event.kind()
+            if let Some(event) = answers.poll(SLICE.min(left(deadline)))
+                && let Kind::Offsets(known) = event.kind()
             {
-                return result.map_err(failed);
+                let known: HashMap<TopicPartition, i64> = known.into_iter().collect();
+                return Ok(places.iter().map(|(source, _)| known.get(source).copied()).collect());
             }
             if self.closed.load(Ordering::Acquire) {
                 return Err(closed());
             }
+            if left(deadline) <= LEAST {
+                return Ok(vec![None; places.len()]);
+            }
+        }
+    }
+
+    fn partitions_of(&self, topic: &str, deadline: Instant) -> Result<i32> {
+        let failed = |failure| errors::error("the topic's partitions are not known", &failure).with("topic", topic);
+        match self.client()?.metadata(Some(topic), left(deadline)).map_err(failed)? {
+            Some((0, count)) => Ok(i32::try_from(count).unwrap_or(i32::MAX)),
+            Some((code, _)) => Err(failed(Failure { code, text: String::new() })),
+            None => Ok(0),
         }
     }
 

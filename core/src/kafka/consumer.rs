@@ -4,16 +4,21 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rdkafka::types::RDKafkaRespErr as Code;
+
 use super::committer::KafkaOffsets;
 use super::context::Context;
 use super::ffi::{Client, Failure, Kind, Partitions, Queue};
 use super::{errors, producer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{HeadersBuf, TopicPartition};
-use crate::transport::{Consumer, ConsumerEvent, GroupOffsets};
+use crate::transport::{Consumer, ConsumerEvent, GroupOffsets, LogPosition};
 
 /// How often the brokers are asked where paused partitions end, and how long they have for the answer.
 const ENDS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// There is no offset to go on from: with `auto.offset.reset=error` the client stops there and says so.
+const OUT_OF_RANGE: i32 = Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32;
 
 /// A rebalance that librdkafka waits for an answer to.
 enum Unanswered {
@@ -57,7 +62,7 @@ impl KafkaConsumer {
     fn follow_ends(&mut self) {
         if let Some(answers) = &self.asked {
             let Some(event) = answers.poll(Duration::ZERO) else { return };
-            if let Kind::Ends(ends) = event.kind() {
+            if let Kind::Offsets(ends) = event.kind() {
                 self.offsets.ends_are(ends);
             }
             drop(event);
@@ -67,9 +72,9 @@ impl KafkaConsumer {
         if self.paused.is_empty() || Instant::now() < self.ask_at {
             return;
         }
-        let paused: Vec<TopicPartition> = self.paused.iter().cloned().collect();
+        let paused: Vec<_> = self.paused.iter().map(|source| (source.clone(), LogPosition::End)).collect();
         let answers = self.client.new_queue();
-        if self.client.ask_ends(&paused, ENDS_INTERVAL, &answers).is_ok() {
+        if self.client.ask_offsets(&paused, ENDS_INTERVAL, &answers).is_ok() {
             self.asked = Some(answers);
         }
     }
@@ -137,12 +142,15 @@ impl Consumer for KafkaConsumer {
                         ConsumerEvent::Revoked(partitions)
                     });
                 }
-                Kind::Error { failure, fatal: true } => {
-                    let error = producer::fatal_error(&failure);
+                Kind::Error { failure, fatal: true, .. } => {
+                    let error = producer::fatal_error(&self.client.fatal_error().unwrap_or(failure));
                     self.context.remember(error.clone());
                     return Some(ConsumerEvent::Fatal(error));
                 }
-                Kind::Error { failure, fatal: false } => {
+                Kind::Error { failure, at: Some((source, _)), .. } if failure.code == OUT_OF_RANGE => {
+                    return Some(ConsumerEvent::OutOfRange(source));
+                }
+                Kind::Error { failure, fatal: false, at } => {
                     let error = if errors::is_about_connections(&failure) {
                         let error = self.context.failed(&failure);
                         // The client goes on dialling, and the bus tells whether it is connected. A refusal needs
@@ -154,6 +162,10 @@ impl Consumer for KafkaConsumer {
                     } else {
                         errors::error("the consumer reported a problem", &failure)
                     };
+                    let error = match at {
+                        Some((source, _)) => error.with("topic", source.topic).with("partition", source.partition),
+                        None => error,
+                    };
                     return Some(ConsumerEvent::Failed(error));
                 }
                 Kind::Statistics(json) => self.context.statistics(json),
@@ -163,12 +175,29 @@ impl Consumer for KafkaConsumer {
         }
     }
 
-    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+    fn assign(&mut self, partitions: &[(TopicPartition, Option<i64>)]) -> Result<()> {
         self.unanswered = None;
-        let assigned = Partitions::of(partitions).and_then(|list| self.client.incremental_assign(&list));
+        let assigned = Partitions::with_starts(partitions).and_then(|list| self.client.incremental_assign(&list));
         assigned.map_err(|failure| state_error("the partitions cannot be assigned", &failure))?;
-        self.offsets.assigned(partitions);
+        self.offsets.assigned(partitions.iter().map(|(source, _)| source.clone()));
         Ok(())
+    }
+
+    fn seek(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
+        let failed = |failure| state_error("the partitions cannot be fetched from other offsets", &failure);
+        let sources: Vec<TopicPartition> = partitions.iter().map(|(source, _)| source.clone()).collect();
+        self.offsets.check_assigned(&sources)?;
+        if self.client.assignment_lost() || self.unanswered.is_some() {
+            return Err(Error::new(ErrorKind::IllegalState, "the group is rebalancing").hint("try again after it"));
+        }
+        // librdkafka's own seek does nothing in a partition whose fetching has ended, as it has after an error. What
+        // comes off the queue behind this is never a record from before.
+        Partitions::of(&sources).and_then(|list| self.client.incremental_unassign(&list)).map_err(failed)?;
+        let assigned = Partitions::with_offsets(partitions).and_then(|list| self.client.incremental_assign(&list));
+        assigned.map_err(|failure| {
+            self.offsets.unassigned(&sources);
+            failed(failure)
+        })
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {

@@ -454,6 +454,35 @@ impl Client {
         Failure::check(code as i32)
     }
 
+    /// Asks for what the group has stored, and writes it into the list. Blocks.
+    pub(crate) fn committed(&self, partitions: &Partitions, wait: Duration) -> Result<(), Failure> {
+        // SAFETY: `rk` and the list are live.
+        let code = unsafe { rd::rd_kafka_committed(self.raw(), partitions.0.as_ptr(), milliseconds(wait)) };
+        Failure::check(code as i32)
+    }
+
+    /// Reports still to come, and messages that they are about.
+    pub(crate) fn outstanding(&self) -> usize {
+        // SAFETY: `rk` is live.
+        usize::try_from(unsafe { rd::rd_kafka_outq_len(self.raw()) }).unwrap_or(0)
+    }
+
+    /// Ends the client as an error that it cannot recover from does.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn provoke_fatal_error(&self, code: i32) {
+        type Test = unsafe extern "C" fn(*mut rd::rd_kafka_t, i32, *const c_char) -> i32;
+        type Bound = unsafe extern "C" fn(
+            *mut rd::rd_kafka_t,
+            rd::rd_kafka_resp_err_t,
+            *const c_char,
+        ) -> rd::rd_kafka_resp_err_t;
+        // SAFETY: the enum is `repr(i32)`, so both types have one ABI; `rk` is live and the text is copied.
+        unsafe {
+            let test = std::mem::transmute::<Bound, Test>(rd::rd_kafka_test_fatal_error);
+            test(self.raw(), code, c"provoked".as_ptr());
+        }
+    }
+
     /// The offset behind the newest record, as the last fetch said.
     pub(crate) fn high_watermark(&self, partition: &TopicPartition) -> Option<i64> {
         let topic = CString::new(&*partition.topic).ok()?;

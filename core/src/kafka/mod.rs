@@ -116,7 +116,10 @@ impl Transport for KafkaTransport {
     }
 
     fn consumer(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Consumer>> {
-        let properties = consumer_properties(&self.config)?;
+        let mut properties = consumer_properties(&self.config)?;
+        if let Some(instance) = &self.config.group_instance_id {
+            properties.push(("group.instance.id".to_owned(), instance.clone()));
+        }
         let client = Client::new(Role::Consumer, &properties, Some(wake)).map_err(refused)?;
         let context = Arc::new(Context::new("consumer", self.log.clone()));
         Ok(Box::new(KafkaConsumer::new(Arc::new(client), context)))
@@ -255,7 +258,6 @@ fn consumer_properties(config: &Config) -> Result<Vec<(String, String)>> {
     set.set("group.id", group);
     set.set("enable.auto.commit", false);
     set.set("enable.auto.offset.store", false);
-    set.set("auto.offset.reset", "earliest");
     set.set("partition.assignment.strategy", "cooperative-sticky");
     set.set_ms("session.timeout.ms", config.session_timeout);
     set.set_ms("heartbeat.interval.ms", config.heartbeat_interval);
@@ -270,5 +272,8 @@ fn consumer_properties(config: &Config) -> Result<Vec<(String, String)>> {
     set.set("fetch.max.bytes", fetch);
     set.set("max.partition.fetch.bytes", fetch.min(MEBIBYTE).max(config.message_max_bytes));
     set.set("receive.message.max.bytes", (fetch + 1024).max(100_000_000));
-    Ok(set.finish(config))
+    let mut properties = set.finish(config);
+    // The client would go on at the other end of what it lost in silence. The bus chooses, and tells.
+    properties.push(("auto.offset.reset".to_owned(), "error".to_owned()));
+    Ok(properties)
 }

@@ -84,9 +84,11 @@ pub(super) fn serve(
     let Some(event) = client.poll(wait) else { return false };
     match event.kind() {
         Kind::Reports(reports) => completions.extend(reports.map(|report| completion(transport, &report))),
-        Kind::Error { failure, fatal: false } => drop(transport.context.failed(&failure)),
+        Kind::Error { failure, fatal: false, .. } => drop(transport.context.failed(&failure)),
         // Every publish from now on fails with it, so that callers get to know.
-        Kind::Error { failure, fatal: true } => transport.context.ended(fatal_error(&failure)),
+        Kind::Error { failure, fatal: true, .. } => {
+            transport.context.ended(fatal_error(&client.fatal_error().unwrap_or(failure)));
+        }
         Kind::Statistics(json) => transport.context.statistics(json),
         Kind::Log { level, facility, text } => transport.context.logged(level, facility, text),
         _ => {}

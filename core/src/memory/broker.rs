@@ -69,7 +69,7 @@ impl MemoryBroker {
 
     /// The offset that a group committed.
     pub fn committed(&self, group: &str, source: &TopicPartition) -> Option<i64> {
-        self.cluster.read(|state| state.group(group)?.committed(source))
+        self.cluster.read(|state| Some(state.group(group)?.committed(source)?.offset))
     }
 
     /// How many members of a group subscribe to something.

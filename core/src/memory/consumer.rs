@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::bell::{Bell, Bells, Wake};
 use super::cluster::{Cluster, State, check_name};
@@ -10,7 +11,7 @@ use super::group::{Group, Partitions, left};
 use super::member::MemberId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Record, TopicPartition};
-use crate::transport::{Connectivity, Consumer, ConsumerEvent, GroupOffsets};
+use crate::transport::{Committed, Connectivity, Consumer, ConsumerEvent, GroupOffsets, LogPosition};
 
 /// Records of one partition taken per look, so that no partition starves the others.
 const FETCH_RECORDS: usize = 64;
@@ -37,6 +38,8 @@ struct Position {
     next: i64,
     paused: bool,
     revoked: bool,
+    /// Outside what the broker keeps.
+    lost: bool,
 }
 
 impl Seat {
@@ -85,33 +88,22 @@ impl MemoryConsumer {
         Some(event)
     }
 
-    /// Takes what lies behind the positions. What the broker has trimmed before it was read is told.
+    /// Takes what lies behind the positions. A position outside what the broker keeps is told, and waits for a seek.
     fn fetch(&mut self) -> Option<ConsumerEvent> {
         let MemoryConsumer { seat, positions, ready, .. } = self;
         let trimmed = seat.cluster.read(|state| {
             for (source, position) in positions.iter_mut().filter(|(_, position)| position.is_fetched()) {
                 let Some(partition) = state.partition(&source.topic, source.partition) else { continue };
-                let from = position.next;
-                if !(partition.start()..=partition.end()).contains(&from) {
-                    position.next = partition.start();
-                    return Some((source.clone(), from, position.next));
+                if !(partition.start()..=partition.end()).contains(&position.next) {
+                    position.lost = true;
+                    return Some(source.clone());
                 }
-                ready.extend(partition.read(from, FETCH_RECORDS).cloned());
+                ready.extend(partition.read(position.next, FETCH_RECORDS).cloned());
             }
             None
         });
         self.more = !self.ready.is_empty() || trimmed.is_some();
-        trimmed.map(|(source, from, to)| {
-            let why = "the position is outside what the broker keeps; consuming goes on at the oldest record";
-            ConsumerEvent::Failed(
-                Error::new(ErrorKind::Rejected, why)
-                    .with("topic", &source.topic)
-                    .with("partition", source.partition)
-                    .with("offset", from)
-                    .with("earliest", to)
-                    .hint("consume faster than the topic is trimmed"),
-            )
-        })
+        trimmed.map(ConsumerEvent::OutOfRange)
     }
 
     fn forget(&mut self, partitions: &[TopicPartition]) {
@@ -125,13 +117,18 @@ impl MemoryConsumer {
         self.ready.retain(|record| !partitions.contains(&record.source));
     }
 
-    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
-        if let Some(stranger) = partitions.iter().find(|partition| !self.positions.contains_key(partition)) {
-            return Err(Error::new(ErrorKind::IllegalState, "a partition is not assigned to this consumer")
+    fn check_assigned<'a>(&self, mut partitions: impl Iterator<Item = &'a TopicPartition>) -> Result<()> {
+        match partitions.find(|partition| !self.positions.contains_key(partition)) {
+            None => Ok(()),
+            Some(stranger) => Err(Error::new(ErrorKind::IllegalState, "a partition is not assigned to this consumer")
                 .with("topic", &stranger.topic)
                 .with("partition", stranger.partition)
-                .hint("pause and resume only what is assigned"));
+                .hint("pause, resume and seek only what is assigned")),
         }
+    }
+
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
+        self.check_assigned(partitions.iter())?;
         for partition in partitions {
             if let Some(position) = self.positions.get_mut(partition) {
                 position.paused = paused;
@@ -143,7 +140,7 @@ impl MemoryConsumer {
 
 impl Position {
     fn is_fetched(&self) -> bool {
-        !self.paused && !self.revoked
+        !self.paused && !self.revoked && !self.lost
     }
 }
 
@@ -181,16 +178,34 @@ impl Consumer for MemoryConsumer {
         Some(ConsumerEvent::Record(Record::clone(&record)))
     }
 
-    fn assign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+    fn assign(&mut self, partitions: &[(TopicPartition, Option<i64>)]) -> Result<()> {
         let Seat { cluster, group, id } = &*self.seat;
+        let sources: Vec<TopicPartition> = partitions.iter().map(|(source, _)| source.clone()).collect();
         let starts = cluster.change(|state, bells| {
-            state.existing_group(group).ok_or_else(left)?.0.assign(*id, partitions, bells)?;
-            Ok(partitions.iter().map(|partition| start(state, group, partition)).collect::<Vec<_>>())
+            state.existing_group(group).ok_or_else(left)?.0.assign(*id, &sources, bells)?;
+            let start = |(source, start): &(TopicPartition, Option<i64>)| {
+                start.or_else(|| Some(state.group(group)?.committed(source)?.offset))
+            };
+            Ok(partitions.iter().map(start).collect::<Vec<_>>())
         })?;
-        for (partition, next) in partitions.iter().zip(starts) {
-            self.positions.insert(partition.clone(), Position { next, paused: false, revoked: false });
+        for (source, start) in sources.iter().zip(starts) {
+            // Without a place to start, the first fetch tells.
+            let next = start.unwrap_or(-1);
+            self.positions.insert(source.clone(), Position { next, paused: false, revoked: false, lost: false });
         }
-        self.forget_prefetched(partitions);
+        self.forget_prefetched(&sources);
+        self.more = true;
+        Ok(())
+    }
+
+    fn seek(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
+        self.check_assigned(partitions.iter().map(|(source, _)| source))?;
+        for (source, offset) in partitions {
+            if let Some(position) = self.positions.get_mut(source) {
+                (position.next, position.lost) = (*offset, false);
+            }
+        }
+        self.ready.retain(|record| !partitions.iter().any(|(source, _)| *source == record.source));
         self.more = true;
         Ok(())
     }
@@ -223,14 +238,6 @@ impl Consumer for MemoryConsumer {
     }
 }
 
-/// Behind the last committed record, or the oldest one kept.
-fn start(state: &State, group: &str, partition: &TopicPartition) -> i64 {
-    let committed = state.group(group).and_then(|group| group.committed(partition));
-    committed.unwrap_or_else(|| {
-        state.partition(&partition.topic, partition.partition).map_or(0, |partition| partition.start())
-    })
-}
-
 impl Drop for MemoryConsumer {
     fn drop(&mut self) {
         let Seat { cluster, group, id } = &*self.seat;
@@ -238,15 +245,51 @@ impl Drop for MemoryConsumer {
     }
 }
 
-impl GroupOffsets for Seat {
-    fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
-        if !self.cluster.is_reachable() {
-            return Err(self.cluster.unavailable());
-        }
+impl Seat {
+    fn store(&self, offsets: &[(TopicPartition, i64)], is_start: bool) -> Result<()> {
+        self.check_reachable()?;
         if let Some(error) = self.cluster.change(|state, _| state.faults.take_commit()) {
             return Err(error);
         }
-        self.change(|group, _, _| group.commit(self.id, offsets))
+        self.change(|group, _, _| group.commit(self.id, offsets, is_start))
+    }
+
+    fn check_reachable(&self) -> Result<()> {
+        if self.cluster.is_reachable() { Ok(()) } else { Err(self.cluster.unavailable()) }
+    }
+}
+
+impl GroupOffsets for Seat {
+    fn commit(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        self.store(offsets, false)
+    }
+
+    fn commit_starts(&self, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+        self.store(offsets, true)
+    }
+
+    fn committed(&self, partitions: &[TopicPartition], _: Instant) -> Result<Vec<Option<Committed>>> {
+        self.check_reachable()?;
+        self.change(|group, _, _| Ok(partitions.iter().map(|source| group.committed(source)).collect()))
+    }
+
+    fn log_offsets(&self, places: &[(TopicPartition, LogPosition)], _: Instant) -> Result<Vec<Option<i64>>> {
+        self.check_reachable()?;
+        let offset = |state: &State, (source, position): &(TopicPartition, LogPosition)| {
+            let partition = state.partition(&source.topic, source.partition)?;
+            Some(match position {
+                LogPosition::Beginning => partition.start(),
+                LogPosition::End => partition.end(),
+                LogPosition::Timestamp(millis) => partition.first_at(*millis).unwrap_or(-1),
+            })
+        };
+        Ok(self.cluster.read(|state| places.iter().map(|place| offset(state, place)).collect()))
+    }
+
+    fn partitions_of(&self, topic: &str, _: Instant) -> Result<i32> {
+        self.check_reachable()?;
+        let count = |state: &State| (0..).take_while(|number| state.partition(topic, *number).is_some()).count();
+        Ok(self.cluster.read(|state| i32::try_from(count(state)).unwrap_or(i32::MAX)))
     }
 
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {

@@ -7,7 +7,7 @@ use super::bell::{Bell, Bells};
 use super::member::{Member, MemberId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::TopicPartition;
-use crate::transport::ConsumerEvent;
+use crate::transport::{Committed, ConsumerEvent};
 
 /// Topics with their numbers of partitions, as far as the group's members subscribe to them.
 pub(super) type Partitions = BTreeMap<Arc<str>, u32>;
@@ -20,7 +20,7 @@ pub(super) struct Group {
     members: BTreeMap<MemberId, Member>,
     /// Who is to hold each partition. What somebody else still holds follows when it is handed over.
     target: BTreeMap<TopicPartition, MemberId>,
-    committed: HashMap<TopicPartition, i64>,
+    committed: HashMap<TopicPartition, Committed>,
 }
 
 impl Group {
@@ -105,7 +105,7 @@ impl Group {
     }
 
     /// All or nothing.
-    pub(super) fn commit(&mut self, id: MemberId, offsets: &[(TopicPartition, i64)]) -> Result<()> {
+    pub(super) fn commit(&mut self, id: MemberId, offsets: &[(TopicPartition, i64)], is_start: bool) -> Result<()> {
         let generation = self.generation;
         let member = self.member(id)?;
         for (partition, offset) in offsets {
@@ -127,7 +127,9 @@ impl Group {
                 .hint("whoever holds the partition now handles the record again"));
             }
         }
-        self.committed.extend(offsets.iter().cloned());
+        let stored =
+            |(source, offset): &(TopicPartition, i64)| (source.clone(), Committed { offset: *offset, is_start });
+        self.committed.extend(offsets.iter().map(stored));
         Ok(())
     }
 
@@ -137,11 +139,13 @@ impl Group {
             return Err(Error::new(ErrorKind::IllegalState, "the group has members, and only they may commit")
                 .hint("stop the consumers of that group first"));
         }
-        self.committed.extend(offsets.iter().cloned());
+        let stored =
+            |(source, offset): &(TopicPartition, i64)| (source.clone(), Committed { offset: *offset, is_start: false });
+        self.committed.extend(offsets.iter().map(stored));
         Ok(())
     }
 
-    pub(super) fn committed(&self, partition: &TopicPartition) -> Option<i64> {
+    pub(super) fn committed(&self, partition: &TopicPartition) -> Option<Committed> {
         self.committed.get(partition).copied()
     }
 

@@ -39,6 +39,12 @@ impl Partition {
         self.start + self.records.len() as i64
     }
 
+    /// The offset of the first record with that timestamp or a later one.
+    pub(super) fn first_at(&self, millis: i64) -> Option<i64> {
+        let found = self.records.iter().find(|record| record.timestamp.is_some_and(|at| at >= millis));
+        found.map(|record| record.offset)
+    }
+
     /// Up to `limit` records from an offset on; none when the offset is out of range.
     pub(super) fn read(&self, offset: i64, limit: usize) -> impl Iterator<Item = &Arc<Record>> {
         let skip = usize::try_from(offset.saturating_sub(self.start)).unwrap_or(usize::MAX);

@@ -52,7 +52,7 @@ impl TopicReader for MemoryReader {
         self.reachable(deadline)?;
         Ok(self.cluster.read(|state| {
             let group = state.group(&self.group);
-            partitions.iter().map(|at| group.and_then(|group| group.committed(&self.source(*at)))).collect()
+            partitions.iter().map(|at| Some(group?.committed(&self.source(*at))?.offset)).collect()
         }))
     }
 

@@ -6,14 +6,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::assignment::Done;
+use super::starts::Answer;
 use crate::error::{Error, Result};
-use crate::event::{Finished, Ticket};
+use crate::event::{Finished, Ticket, TopicPartition};
+use crate::policy::SeekTo;
 use crate::runtime::{Wake, lock};
 
 /// A request to the poll thread.
 pub(super) enum Command {
     /// The wanted topics have changed; the answer comes when the client has them.
     Topics(oneshot::Sender<Result<()>>),
+    /// Read a partition from another place on.
+    Seek { source: TopicPartition, to: SeekTo, done: Done },
     /// Finish what runs, commit, leave the group.
     Drain { deadline: Instant },
 }
@@ -25,6 +30,7 @@ pub(super) struct Mail {
     pub(super) committed: Vec<(u64, Result<()>)>,
     pub(super) dead_lettered: Vec<(Ticket, Result<()>)>,
     pub(super) commands: Vec<Command>,
+    pub(super) answers: Vec<Answer>,
     pub(super) panics: Vec<Error>,
 }
 
@@ -69,6 +75,11 @@ impl Mailbox {
             mail.commands.push(command);
         }
         drop(mail);
+        self.deliver();
+    }
+
+    pub(super) fn answered(&self, answer: Answer) {
+        lock(&self.mail).answers.push(answer);
         self.deliver();
     }
 

@@ -2,11 +2,13 @@
 //!
 //! The poll thread owns the consumer and the [engine](engine); other threads reach it through its mailbox.
 
+mod assignment;
 mod commits;
 mod committer;
 mod dead_letters;
 mod engine;
 mod handlers;
+mod identity;
 mod keys;
 mod lanes;
 mod mailbox;
@@ -14,6 +16,7 @@ mod offsets;
 mod poller;
 mod retry;
 mod slots;
+mod starts;
 mod topics;
 
 use std::collections::HashSet;
@@ -24,15 +27,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use self::dead_letters::DeadLetterWriter;
+use self::identity::Identity;
 use self::mailbox::Command;
 use self::poller::{Poller, Shared};
 use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Finished, Outcome};
+use crate::event::{Finished, Outcome, TopicPartition};
 use crate::log::{Level, Log, LogRecord};
 use crate::metrics::{PartitionLag, Recorder};
-use crate::policy::{Policy, TopicSubscription};
+use crate::policy::{Policy, SeekTo, TopicSubscription};
 use crate::runtime::{self, Worker, lock};
 use crate::shutdown::PhaseCell;
 use crate::transport::{Connectivity, RecordPublisher, RecordSink, Transport};
@@ -222,6 +226,7 @@ impl Intake {
             }
         };
         self.phase.check_open()?;
+        let identity = Identity::claim(&self.config)?;
         let mailbox = self.shared.mailbox.clone();
         let consumer = self.transport.consumer(Arc::new(move || mailbox.wake()))?;
         let dead_letters = DeadLetterWriter::new(
@@ -242,7 +247,11 @@ impl Intake {
         let (log, shared) = (self.log.clone(), self.shared.clone());
         *poller = Some(Worker::start(
             "evbus-poll",
-            move || body.run(),
+            move || {
+                body.run();
+                // Not before the client is released: until then the brokers know it as this member.
+                drop(identity);
+            },
             move |error| {
                 log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
                 shared.broken.store(true, Ordering::Relaxed);
@@ -251,6 +260,31 @@ impl Intake {
             },
         )?);
         Ok(true)
+    }
+
+    /// Goes on reading a partition of this member elsewhere; resolves when the client does so.
+    ///
+    /// Deliveries from before that are still with their handlers count no more: their answers come too late. The
+    /// offset that the group has stored follows when the first event from the new place is finished. An offset that
+    /// is not in the log is replaced by the oldest one, as `offset_reset` in the log tells.
+    ///
+    /// # Errors
+    /// `IllegalState` when the partition is not assigned to this member, `Argument` for a negative offset, `Timeout`
+    /// or `Unavailable` when the partition's leader does not tell its offsets, `Closed`.
+    pub async fn seek(&self, source: &TopicPartition, to: SeekTo) -> Result<()> {
+        self.phase.check_open()?;
+        if let SeekTo::Offset(offset @ i64::MIN..0) = to {
+            return Err(Error::new(ErrorKind::Argument, format!("an offset is 0 or more, not {offset}"))
+                .with("topic", &source.topic)
+                .with("partition", source.partition)
+                .hint("use SeekTo::Beginning or SeekTo::End for the ends of the log"));
+        }
+        if lock(&self.poller).is_none() {
+            return Err(assignment::not_assigned(source));
+        }
+        let (done, receiver) = oneshot::channel();
+        self.shared.mailbox.command(Command::Seek { source: source.clone(), to, done });
+        receiver.await.unwrap_or_else(|_| Err(crate::shutdown::closed()))
     }
 
     /// Answers deliveries; any thread, in any order, each once. Answers that come too late are counted and dropped.
@@ -266,7 +300,7 @@ impl Intake {
         let Some(offsets) = self.shared.offsets.get() else { return Vec::new() };
         let positions = lock(&self.shared.positions).clone();
         let ends = offsets.high_watermarks();
-        let lag = |at: &crate::event::TopicPartition, position: i64| {
+        let lag = |at: &TopicPartition, position: i64| {
             let end = ends.iter().find(|(other, _)| other == at)?.1;
             Some(PartitionLag { topic: at.topic.to_string(), partition: at.partition, lag: (end - position).max(0) })
         };

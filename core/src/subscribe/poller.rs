@@ -1,13 +1,17 @@
 //! The poll thread: it owns consumer and engine, feeds the one into the other and carries out what the engine says.
 
+mod starts;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::assignment::Assignment;
 use super::committer::{Commit, Committer};
 use super::dead_letters::DeadLetterWriter;
+use super::engine::stats::PartitionStats;
 use super::engine::{Engine, EngineConfig, Input, Output, Skipped};
 use super::mailbox::{Command, Mail, Mailbox};
 use crate::codec;
@@ -57,6 +61,7 @@ pub(super) struct Poller {
     sink: Arc<dyn RecordSink>,
     dead_letters: DeadLetterWriter,
     committer: Committer,
+    assignment: Assignment,
     shared: Arc<Shared>,
     recorder: Arc<Recorder>,
     log: Log,
@@ -84,6 +89,7 @@ impl Poller {
     ) -> Result<Self> {
         let offsets = consumer.offsets();
         let committer = Committer::start(offsets.clone(), shared.mailbox.clone())?;
+        let assignment = Assignment::new(offsets.clone(), shared.mailbox.clone())?;
         // Set once: a bus has one consumer.
         let _ = shared.offsets.set(offsets);
         let now = Instant::now();
@@ -99,6 +105,7 @@ impl Poller {
             sink,
             dead_letters,
             committer,
+            assignment,
             shared,
             recorder,
             log,
@@ -124,12 +131,14 @@ impl Poller {
             self.read(&mut mail);
             more = self.poll();
             self.apply_topics();
+            self.attend_to_starts();
             self.carry_out();
             self.publish_numbers();
         }
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(Err(crate::shutdown::closed()));
         }
+        self.assignment.end();
         self.shared.mailbox.close();
         self.shared.drained.open();
         self.consumer.close();
@@ -140,7 +149,7 @@ impl Poller {
         if self.held_back && !self.engine.is_sated(now) {
             return Duration::ZERO;
         }
-        let timers = [self.engine.wake_at(), self.due];
+        let timers = [self.engine.wake_at(), self.due, self.assignment.wake_at()];
         let next = timers.into_iter().flatten().map(|at| at.saturating_duration_since(now)).min();
         next.unwrap_or(MAX_PARK).min(MAX_PARK)
     }
@@ -182,6 +191,9 @@ impl Poller {
             }
             self.input(Input::Committed { id, result });
         }
+        for answer in mail.answers.drain(..) {
+            self.answered(Instant::now(), answer);
+        }
         for error in mail.panics.drain(..) {
             self.log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
         }
@@ -191,6 +203,7 @@ impl Poller {
                     self.waiting.push(waiting);
                     self.due.get_or_insert_with(|| Instant::now() + COALESCE);
                 }
+                Command::Seek { source, to, done } => self.assignment.seek(source, to, done),
                 Command::Drain { deadline } => self.input(Input::Drain { deadline }),
             }
         }
@@ -228,22 +241,23 @@ impl Poller {
             ConsumerEvent::Record(record) => self.record(now, record),
             ConsumerEvent::Assigned(partitions) => {
                 self.rebalanced("partitions_assigned", "this member got", &partitions);
-                if let Err(error) = self.consumer.assign(&partitions) {
-                    self.trouble(error);
-                }
-                self.input(Input::Assigned(partitions));
+                self.offered(now, partitions);
             }
             ConsumerEvent::Revoked(partitions) => {
                 self.rebalanced("partitions_revoked", "this member hands over", &partitions);
+                self.settle_offer();
                 self.input(Input::Revoked(partitions));
             }
             ConsumerEvent::Lost(partitions) => {
                 self.rebalanced("partitions_lost", "this member lost", &partitions);
+                self.settle_offer();
+                self.assignment.gone(&partitions);
                 self.input(Input::Lost(partitions.clone()));
                 if let Err(error) = self.consumer.unassign(&partitions) {
                     self.trouble(error);
                 }
             }
+            ConsumerEvent::OutOfRange(source) => self.out_of_range(source),
             ConsumerEvent::Failed(error) => self.trouble(error),
             ConsumerEvent::Fatal(error) => {
                 self.recorder.error(error.kind());
@@ -303,7 +317,10 @@ impl Poller {
             let done = match output {
                 Output::Pause(partitions) => self.consumer.pause(&partitions),
                 Output::Resume(partitions) => self.consumer.resume(&partitions),
-                Output::RevokeReady(partitions) => self.consumer.unassign(&partitions),
+                Output::RevokeReady(partitions) => {
+                    self.assignment.gone(&partitions);
+                    self.consumer.unassign(&partitions)
+                }
                 Output::Failed(error) => Err(error),
                 output => {
                     self.pass_on(output);
@@ -381,8 +398,11 @@ impl Poller {
         let now = Instant::now();
         if now.duration_since(self.positions_at) >= POSITIONS_INTERVAL {
             self.positions_at = now;
-            let positions = self.engine.partitions().filter_map(|one| Some((one.source.clone(), one.position?)));
-            *lock(&self.shared.positions) = positions.collect();
+            let position = |one: PartitionStats<'_>| {
+                let position = one.position.or_else(|| self.assignment.start_of(one.source))?;
+                Some((one.source.clone(), position))
+            };
+            *lock(&self.shared.positions) = self.engine.partitions().filter_map(position).collect();
         }
     }
 }

@@ -41,7 +41,7 @@ fn clusters() -> Vec<Cluster> {
 }
 
 /// Runs a scenario on every cluster and says on which one it failed.
-fn on_every_cluster<F: Future<Output = ()>>(scenario: impl Fn(Config) -> F) {
+pub fn on_every_cluster<F: Future<Output = ()>>(scenario: impl Fn(Config) -> F) {
     let runtime = Runtime::new().unwrap();
     for cluster in clusters() {
         let mut config = support::config(&cluster.brokers.join(","));
@@ -52,7 +52,7 @@ fn on_every_cluster<F: Future<Output = ()>>(scenario: impl Fn(Config) -> F) {
 }
 
 /// Awaits a condition that other threads bring about.
-async fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
@@ -60,16 +60,16 @@ async fn eventually(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn event(topic: &str, aggregate: usize, number: usize) -> Event<'static> {
+pub fn event(topic: &str, aggregate: usize, number: usize) -> Event<'static> {
     let payload = json!({ "number": number });
     Event::new(topic.to_owned(), format!("aggregate-{aggregate}"), &payload).unwrap()
 }
 
 #[derive(Default)]
-struct Logs(Mutex<Vec<LogRecord>>);
+pub struct Logs(Mutex<Vec<LogRecord>>);
 
 impl Logs {
-    fn events(&self, name: &str) -> Vec<LogRecord> {
+    pub fn events(&self, name: &str) -> Vec<LogRecord> {
         self.0.lock().unwrap().iter().filter(|record| record.event == name).cloned().collect()
     }
 }

@@ -11,4 +11,5 @@ mod kafka_publish;
 mod kafka_rebalance;
 mod kafka_security;
 mod kafka_wire;
+mod starts;
 mod support;

@@ -255,11 +255,15 @@ impl Member {
             match event {
                 ConsumerEvent::Record(record) => self.records.push(record),
                 ConsumerEvent::Assigned(partitions) => {
-                    self.consumer.assign(&partitions).expect("assigned");
+                    let committed = self.consumer.offsets().committed(&partitions, soon()).expect("known");
+                    let offsets = committed.into_iter().map(|stored| Some(stored.map_or(0, |stored| stored.offset)));
+                    let starts: Vec<_> = partitions.iter().cloned().zip(offsets).collect();
+                    self.consumer.assign(&starts).expect("assigned");
                     self.owned.extend(partitions);
                 }
                 ConsumerEvent::Revoked(partitions) if !self.hands_over => self.revoked.extend(partitions),
                 ConsumerEvent::Revoked(partitions) | ConsumerEvent::Lost(partitions) => self.hand_over(partitions),
+                ConsumerEvent::OutOfRange(source) => panic!("{source} has no offset to go on from"),
                 ConsumerEvent::Failed(error) => self.failures.push(error),
                 ConsumerEvent::Fatal(error) => panic!("the consumer ended: {error:?}"),
             }

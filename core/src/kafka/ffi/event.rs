@@ -10,6 +10,9 @@ use rdkafka::bindings as rd;
 use super::{Failure, Partitions, bytes, milliseconds, number_of, text};
 use crate::event::{HeadersBuf, Record, TopicPartition};
 
+/// Stands for the error that ended a client.
+const FATAL: i32 = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__FATAL as i32;
+
 /// A queue of events.
 pub(crate) struct Queue(pub(super) NonNull<rd::rd_kafka_queue_t>);
 
@@ -49,6 +52,8 @@ pub(crate) enum Kind<'e> {
     Error {
         failure: Failure,
         fatal: bool,
+        /// The partition that it is about, and the offset that was wanted, or a negative number.
+        at: Option<(TopicPartition, i64)>,
     },
     Assigned(Vec<TopicPartition>),
     Revoked(Vec<TopicPartition>),
@@ -56,8 +61,8 @@ pub(crate) enum Kind<'e> {
     TopicsCreated(Result<(), Failure>),
     /// How many partitions the topic has.
     TopicDescribed(Result<usize, Failure>),
-    /// Offsets behind the newest records.
-    Ends(Vec<(TopicPartition, i64)>),
+    /// Offsets that were asked for.
+    Offsets(Vec<(TopicPartition, i64)>),
     Statistics(&'e str),
     Log {
         level: i32,
@@ -77,7 +82,10 @@ impl Event<'_> {
                 rd::RD_KAFKA_EVENT_FETCH => Kind::Messages(Messages(self)),
                 rd::RD_KAFKA_EVENT_STATS => Kind::Statistics(text(rd::rd_kafka_event_stats(event))),
                 rd::RD_KAFKA_EVENT_ERROR => {
-                    Kind::Error { failure: self.failure(), fatal: rd::rd_kafka_event_error_is_fatal(event) != 0 }
+                    let failure = self.failure();
+                    // A consumer's fatal error comes as one of its errors, without the mark.
+                    let fatal = rd::rd_kafka_event_error_is_fatal(event) != 0 || failure.code == FATAL;
+                    Kind::Error { failure, fatal, at: self.partition_at() }
                 }
                 rd::RD_KAFKA_EVENT_REBALANCE => {
                     let partitions = Partitions::read(rd::rd_kafka_event_topic_partition_list(event));
@@ -91,7 +99,7 @@ impl Event<'_> {
                 }
                 rd::RD_KAFKA_EVENT_CREATETOPICS_RESULT => Kind::TopicsCreated(self.topics_created()),
                 rd::RD_KAFKA_EVENT_DESCRIBETOPICS_RESULT => Kind::TopicDescribed(self.described()),
-                rd::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => Kind::Ends(self.ends()),
+                rd::RD_KAFKA_EVENT_LISTOFFSETS_RESULT => Kind::Offsets(self.offsets()),
                 rd::RD_KAFKA_EVENT_LOG => {
                     let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
                     rd::rd_kafka_event_log(event, &mut facility, &mut line, &mut level);
@@ -111,6 +119,17 @@ impl Event<'_> {
         // SAFETY: the event is live, and the text is copied.
         let text = unsafe { text(rd::rd_kafka_event_error_string(self.0.as_ptr())) }.to_owned();
         Failure { code: self.code(), text }
+    }
+
+    fn partition_at(&self) -> Option<(TopicPartition, i64)> {
+        // SAFETY: the event is live; the entry is ours, and its name is copied before it is destroyed.
+        unsafe {
+            let entry = NonNull::new(rd::rd_kafka_event_topic_partition(self.0.as_ptr()))?.as_ptr();
+            let topic = Arc::from(text((*entry).topic));
+            let at = (TopicPartition { topic, partition: (*entry).partition }, (*entry).offset);
+            rd::rd_kafka_topic_partition_destroy(entry);
+            Some(at)
+        }
     }
 
     fn topics_created(&self) -> Result<(), Failure> {

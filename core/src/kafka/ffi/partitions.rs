@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rdkafka::bindings as rd;
 
-use super::{Failure, c_string, error_text, text};
+use super::{Failure, bytes, c_string, error_text, text};
 use crate::event::TopicPartition;
 
 /// A list of partitions with offsets.
@@ -38,6 +38,43 @@ impl Partitions {
 
     pub(crate) fn with_offsets(offsets: &[(TopicPartition, i64)]) -> Result<Partitions, Failure> {
         Partitions::new(offsets.iter().map(|(entry, offset)| (&*entry.topic, entry.partition, *offset)))
+    }
+
+    /// With the offsets to start at; without one, where the group left off.
+    pub(crate) fn with_starts(starts: &[(TopicPartition, Option<i64>)]) -> Result<Partitions, Failure> {
+        let stored = rd::RD_KAFKA_OFFSET_INVALID.into();
+        let entries = starts.iter().map(|(entry, start)| (&*entry.topic, entry.partition, start.unwrap_or(stored)));
+        Partitions::new(entries)
+    }
+
+    /// Stores a note beside each offset; at most a few bytes.
+    pub(crate) fn note(&mut self, note: &[u8]) {
+        // SAFETY: the list is live and has as many entries as is said. The memory of a note is librdkafka's own kind,
+        // because the list frees it; a new entry has none yet.
+        unsafe {
+            let list = self.0.as_ptr();
+            for index in 0..usize::try_from((*list).cnt).unwrap_or(0) {
+                let entry = (*list).elems.add(index);
+                let memory = rd::rd_kafka_mem_malloc(ptr::null_mut(), note.len());
+                ptr::copy_nonoverlapping(note.as_ptr(), memory.cast::<u8>(), note.len());
+                (*entry).metadata = memory;
+                (*entry).metadata_size = note.len();
+            }
+        }
+    }
+
+    /// What the group has stored, as [`Client::committed`](super::Client::committed) found it: offset and note, or
+    /// why that is not known.
+    pub(crate) fn stored(&self) -> Vec<Result<Option<(i64, Vec<u8>)>, Failure>> {
+        // SAFETY: owned and live; offsets and notes are copied.
+        unsafe {
+            let read = |entry: *const rd::rd_kafka_topic_partition_t| {
+                Failure::check((&raw const (*entry).err).cast::<i32>().read())?;
+                let note = bytes((*entry).metadata, (*entry).metadata_size).unwrap_or_default().to_vec();
+                Ok(((*entry).offset >= 0).then_some(((*entry).offset, note)))
+            };
+            Partitions::entries(self.0.as_ptr()).map(read).collect()
+        }
     }
 
     /// # Safety

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::super::MemoryTransport;
 use crate::error::Result;
@@ -43,7 +44,9 @@ impl Member {
                 self.handled.push(record);
             }
             Some(ConsumerEvent::Assigned(partitions)) => {
-                self.consumer.assign(&partitions).unwrap();
+                let committed = self.consumer.offsets().committed(&partitions, Instant::now()).unwrap();
+                let offsets = committed.into_iter().map(|stored| Some(stored.map_or(0, |stored| stored.offset)));
+                self.consumer.assign(&partitions.iter().cloned().zip(offsets).collect::<Vec<_>>()).unwrap();
                 self.assigned.extend(partitions);
             }
             Some(ConsumerEvent::Revoked(partitions)) => {
@@ -57,7 +60,7 @@ impl Member {
                 self.consumer.unassign(&partitions).unwrap();
                 self.lost.extend(partitions);
             }
-            Some(ConsumerEvent::Failed(error) | ConsumerEvent::Fatal(error)) => panic!("{error:?}"),
+            Some(event) => panic!("{event:?}"),
         }
         true
     }

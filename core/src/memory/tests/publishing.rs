@@ -285,7 +285,7 @@ fn wake_ends_a_wait() {
 }
 
 #[test]
-fn trimmed_records_are_told_and_skipped() {
+fn a_partition_whose_records_are_trimmed_waits_for_a_seek() {
     let broker = broker();
     broker.create_topic("t", 1).unwrap();
     let client = client(&broker, |_| {});
@@ -296,8 +296,11 @@ fn trimmed_records_are_told_and_skipped() {
     let source = TopicPartition::new("t", 0);
     let kept = broker.start_offset(&source).unwrap();
     assert!((1..10).contains(&kept), "{kept}");
-    let Some(ConsumerEvent::Failed(error)) = member.consumer.poll() else { panic!("nothing was told") };
-    assert_eq!((error.context("offset"), error.context("earliest")), (Some("0"), Some(&*kept.to_string())));
+    let Some(ConsumerEvent::OutOfRange(lost)) = member.consumer.poll() else { panic!("nothing was told") };
+    assert_eq!(lost, source);
+    settle(&mut [&mut member]);
+    assert!(member.handled.is_empty());
+    member.consumer.seek(&[(source, kept)]).unwrap();
     settle(&mut [&mut member]);
     assert_eq!(numbers(&member.handled), (kept as u32..10).collect::<Vec<_>>());
 }
