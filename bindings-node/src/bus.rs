@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::arrays;
 use crate::boundary::{error_json, guard};
+use crate::dead_letters;
 use crate::json;
 use crate::ring::lock;
 use crate::shared::Shared;
@@ -218,6 +219,14 @@ impl NativeBus {
     #[napi]
     pub fn take_notices(&self) -> napi::Result<Option<String>> {
         guard(|| Ok(self.state.shared.notices.take()))
+    }
+
+    #[napi]
+    pub fn dead_letters(&self, op: u32, request_json: String) -> napi::Result<()> {
+        guard(|| {
+            let connected = self.state.connected()?;
+            self.answer(op, async move { dead_letters::call(&connected.bus, &request_json).await })
+        })
     }
 
     #[napi]

@@ -6,6 +6,7 @@
 mod arrays;
 mod boundary;
 mod bus;
+mod dead_letters;
 mod json;
 mod notices;
 mod ring;
@@ -13,7 +14,7 @@ mod shared;
 mod subscribe;
 mod testing;
 
-use event_bus::ErrorKind;
+use event_bus::{DEAD_LETTER_HEADERS, ErrorKind};
 use napi_derive::napi;
 
 use crate::boundary::{guard, kind_json};
@@ -54,6 +55,12 @@ pub fn validate_subscription(config_json: String, options_json: String) -> napi:
 #[napi]
 pub fn error_table() -> napi::Result<String> {
     guard(|| Ok(serde_json::Value::from_iter(ErrorKind::ALL.iter().map(|kind| kind_json(*kind))).to_string()))
+}
+
+/// The headers of dead letters and of replayed records as JSON: `{name: meaning}`.
+#[napi]
+pub fn dead_letter_headers() -> napi::Result<String> {
+    guard(|| Ok(serde_json::Value::from_iter(DEAD_LETTER_HEADERS.iter().copied()).to_string()))
 }
 
 #[napi]

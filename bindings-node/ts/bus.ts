@@ -126,6 +126,16 @@ export class Connection {
     else this.#keepAlive.release();
   }
 
+  /** Asks the core about dead letters, or to replay some; the process stays alive meanwhile. */
+  async deadLetters(requestJson: string): Promise<unknown> {
+    this.#keepAlive.hold();
+    try {
+      return await this.#call((operation) => this.#native.deadLetters(operation, requestJson));
+    } finally {
+      this.#keepAlive.release();
+    }
+  }
+
   isConnected(): boolean {
     return this.phase === 'open' && this.#native.isConnected();
   }

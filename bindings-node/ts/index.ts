@@ -2,6 +2,18 @@ export { AbortError, type AbortSignalLike } from './abort';
 export { BaseEventBus } from './base/BaseEventBus';
 export type { KafkaConfig, Pem, SaslConfig, SslConfig } from './config';
 export type { EventHeaders, HandlerContext } from './context';
+export {
+  DEAD_LETTER_HEADERS,
+  type DeadLetter,
+  type DeadLetterFilter,
+  type DeadLetterReason,
+  type DeadLetterRecord,
+  DeadLetters,
+  type ListOptions,
+  type ReplayOptions,
+  type ReplayReport,
+  type SkippedLetter,
+} from './dead-letters';
 export { createInMemoryEventBus, createKafkaEventBus } from './EventBusFactory';
 export {
   ArgumentError,

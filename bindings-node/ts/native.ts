@@ -27,6 +27,8 @@ export interface Addon {
   validateSubscription(configJson: string, optionsJson: string): string;
   /** The table of error kinds as JSON: `[{kind, number, code, class, retryable, fatal}]`. */
   errorTable(): string;
+  /** The headers of dead letters as JSON: `{name: meaning}`. */
+  deadLetterHeaders(): string;
   version(): string;
 }
 
@@ -61,6 +63,11 @@ export interface NativeBus {
   finish(rows: Int32Array, count: number, failuresJson?: string): void;
   /** What happened, as a JSON array of `Notice`; null when nothing did. */
   takeNotices(): string | null;
+  /**
+   * Dead letters: `{call: 'list' | 'show' | 'replay', eventType, topic?, …}` as JSON; answers what dead-letters.ts
+   * reads.
+   */
+  deadLetters(op: number, requestJson: string): void;
   /** At most 3 s late. */
   isConnected(): boolean;
   /** JSON of `BusMetrics`. */

@@ -8,11 +8,13 @@ import {
   type KafkaConfig,
   withEnvironment,
 } from '../config';
+import { DeadLetters } from '../dead-letters';
 import { ArgumentError, ClosedError, ConfigError } from '../error';
 import {
   type BaseEventPayload,
   type IDomainEvent,
   type IEventHandler,
+  isTopicName,
   type KafkaEventHandler,
   nameValue,
 } from '../event';
@@ -308,6 +310,33 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
       // A bus that ends meanwhile consumes nothing any more, which is no failure of this call.
       if (!(error instanceof ClosedError)) throw error;
     }
+  }
+
+  /**
+   * The dead letters of an event type: to look at, and to send back. Its methods need a connected bus, though no
+   * subscription and no `groupId`.
+   *
+   * @param options - `topic` when a subscription names a `deadLetterTopic` of its own
+   * @throws {@link ArgumentError} when the type is no legal topic name
+   *
+   * @example
+   * ```ts
+   * const letters = bus.deadLetters('order.placed');
+   * console.log(await letters.list({ limit: 10 }));
+   * await letters.replay({ reason: 'exhausted' });
+   * ```
+   */
+  deadLetters(eventType: string, options: { readonly topic?: string } = {}): DeadLetters {
+    if (typeof eventType !== 'string' || !isTopicName(eventType)) {
+      throw new ArgumentError(`there are no dead letters of event type ${nameValue(eventType)}`, {
+        hint: 'an event type is a Kafka topic name: 1 to 249 of A-Z a-z 0-9 . _ - and not "." or ".."',
+      });
+    }
+    return new DeadLetters(eventType, options.topic, async (request) => {
+      const connection = this.#connection;
+      if (connection === undefined || connection.phase !== 'open') throw notConnected();
+      return connection.deadLetters(request);
+    });
   }
 
   /** The state of the bus in numbers; after `disconnect()` those of its end. */
