@@ -1,0 +1,142 @@
+// The C library as its users get it: installed, moved, and used by the examples of all languages.
+//
+//   node dev/test-c.mjs                what npm test runs of it
+//   node dev/test-c.mjs --sanitize     the C tests under AddressSanitizer and UBSan, ThreadSanitizer, and valgrind
+//   node dev/test-c.mjs --update-abi   writes the description of the binary interface anew
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { must } from './lib/c/command.mjs';
+import { compareAbi } from './lib/c/abi.mjs';
+import { Examples } from './lib/c/examples.mjs';
+import { environment, install } from './lib/c/install.mjs';
+import { Failure, main, onPath } from './lib/exec.mjs';
+import { Skip, Steps } from './lib/steps.mjs';
+
+const TESTS = 'bindings-c/tests/c';
+
+/** Sanitizers, and a symbol that only a program has which was built with it. */
+const SANITIZERS = [
+  { flags: '-fsanitize=address,undefined', symbol: '__asan_init', leaves: [] },
+  // A fork is no affair of threads, and its child must not start any under this sanitizer.
+  { flags: '-fsanitize=thread', symbol: '__tsan_init', leaves: ['fork'] },
+];
+
+export class CTests {
+  #folder = mkdtempSync(join(tmpdir(), 'evbus-c-'));
+
+  /**
+   * @param {Steps} steps
+   * @param {Record<string, string>} [env] for cargo
+   */
+  constructor(steps, env = {}) {
+    this.steps = steps;
+    this.env = env;
+  }
+
+  close() {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Installs the library; whether there is one afterwards. */
+  async install() {
+    await this.steps.step('libevbus, installed and moved', async () => {
+      const missing = ['cmake', 'pkg-config', 'objcopy'].find((program) => !onPath(program));
+      if (missing) throw new Skip(`THE C LIBRARY WAS NOT INSTALLED AND ITS EXAMPLES NOT RUN: no ${missing}`);
+      this.prefix = await install(this.#folder, this.env);
+    });
+    return this.prefix !== undefined;
+  }
+
+  abi(update = false) {
+    return this.steps.step('binary interface of libevbus', async () => {
+      if (!onPath('abidiff')) throw new Skip('NOT COMPARED: no abidiff (abigail-tools)');
+      await compareAbi(this.#folder, update);
+    });
+  }
+
+  async examples() {
+    this.built = new Examples(this.#folder, this.prefix);
+    await this.steps.step('examples of libevbus, built', async () => {
+      await this.built.buildByPkgConfig();
+      await this.built.buildByCMake();
+      if (onPath('go')) await this.built.buildGo();
+    });
+    await this.steps.step(
+      'examples of libevbus on the embedded broker',
+      () => this.built.withBroker((brokers) => this.built.run(brokers)),
+      { needs: ['examples of libevbus, built'] },
+    );
+  }
+
+  /** @param {string} brokers */
+  examplesOn(brokers, version) {
+    return this.steps.step(`examples of libevbus on Kafka ${version}`, () => this.built.run(brokers), {
+      needs: ['examples of libevbus, built'],
+    });
+  }
+
+  async #program(name, flags) {
+    const program = join(this.#folder, `${name}${flags.replaceAll(/[^a-z]/g, '-')}`);
+    const library = join(this.prefix, 'lib');
+    const common = ['-std=c99', '-O1', '-g', '-Wall', '-Wextra', '-pedantic', '-Werror', '-pthread'];
+    const place = ['-I', join(this.prefix, 'include'), '-L', library, '-levbus'];
+    await must([
+      'clang',
+      ...common,
+      ...flags.split(' ').filter(Boolean),
+      join(TESTS, `${name}.c`),
+      ...place,
+      '-o',
+      program,
+    ]);
+    return program;
+  }
+
+  async sanitize() {
+    const names = readdirSync(TESTS)
+      .filter((file) => file.endsWith('.c'))
+      .map((file) => file.replace(/\.c$/, ''));
+    const env = { ...environment(this.prefix), UBSAN_OPTIONS: 'halt_on_error=1' };
+    for (const { flags, symbol, leaves } of SANITIZERS) {
+      for (const name of names.filter((name) => !leaves.includes(name))) {
+        await this.steps.step(`${name} with ${flags}`, async () => {
+          const program = await this.#program(name, flags);
+          if (!execFileSync('nm', [program]).includes(symbol)) throw new Failure(`${symbol} is not in it`);
+          await must(['timeout', '120', program], { env });
+        });
+      }
+    }
+    for (const name of names) {
+      await this.steps.step(`${name} under valgrind`, async () => {
+        if (!onPath('valgrind')) throw new Skip('NOT RUN: no valgrind');
+        const program = await this.#program(name, '');
+        const check = ['--leak-check=full', '--errors-for-leak-kinds=definite', '--error-exitcode=9', '--quiet'];
+        await must(['timeout', '400', 'valgrind', ...check, '--fair-sched=yes', program], { env });
+      });
+    }
+  }
+}
+
+async function all(args) {
+  const steps = new Steps();
+  const tests = new CTests(steps);
+  try {
+    if (args.includes('--update-abi')) return await tests.abi(true);
+    if (!(await tests.install())) return;
+    if (args.includes('--sanitize')) await tests.sanitize();
+    else {
+      await tests.abi();
+      await tests.examples();
+    }
+  } finally {
+    tests.close();
+    steps.close();
+    if (steps.failed) process.exitCode = 1;
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) await main(() => all(process.argv.slice(2)));
