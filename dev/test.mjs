@@ -1,7 +1,7 @@
 // Everything that CI runs: builds, checks, and the tests of both languages, those on a real Kafka too.
 //
 //   node dev/test.mjs                      all of it
-//   node dev/test.mjs --only rust,vitest   some of it: checks, rust, vitest, dev, kafka
+//   node dev/test.mjs --only rust,vitest   some of it: checks, rust, c, vitest, dev, kafka
 //   node dev/test.mjs --kafka 2.8.2,4.1.0  the real-Kafka tests on these versions of Kafka
 //   node dev/test.mjs --coverage           the tests only, with line coverage of TypeScript and Rust
 //
@@ -20,8 +20,9 @@ import { DEFAULT_VERSION, traits } from './lib/kafka/options.mjs';
 import { binCommand, checkNode } from './lib/node.mjs';
 import { checkPrerequisites } from './lib/prerequisites.mjs';
 import { must, Skip, Steps } from './lib/steps.mjs';
+import { CTests } from './test-c.mjs';
 
-const GROUPS = ['checks', 'rust', 'vitest', 'dev', 'kafka'];
+const GROUPS = ['checks', 'rust', 'c', 'vitest', 'dev', 'kafka'];
 const REAL_TESTS = 'bindings-node/test/real/vitest.config.ts';
 /** They need a cluster with users, which the mock cluster has not. */
 const SECURE_TESTS = 'kafka_security::';
@@ -58,7 +59,7 @@ class TestRun {
   constructor({ only, kafka, coverage }) {
     this.versions = kafka;
     this.coverage = coverage ? new RustCoverage() : undefined;
-    const unmeasured = ['checks', 'dev'];
+    const unmeasured = ['checks', 'c', 'dev'];
     this.groups = only.filter((name) => !coverage || !unmeasured.includes(name));
     this.env = this.coverage?.env ?? {};
   }
@@ -86,6 +87,13 @@ class TestRun {
     return this.steps.command('cargo test', [...command, '--', '--skip', SECURE_TESTS], {
       env: this.env,
     });
+  }
+
+  async c() {
+    this.ofC = new CTests(this.steps);
+    if (!(await this.ofC.install())) return;
+    await this.ofC.abi();
+    await this.ofC.examples();
   }
 
   /**
@@ -171,6 +179,7 @@ class TestRun {
         // Where cargo would run them.
         await must(command, { tally, cwd: join(root, 'core'), env: { ...this.env, ...env } });
       });
+      await this.ofC?.examplesOn(cluster.bootstrap, version);
       await this.vitest(`vitest on Kafka ${version}`, ['--config', REAL_TESTS], env);
     } finally {
       await cluster?.down();
@@ -183,6 +192,7 @@ class TestRun {
     await this.build('build', this.env);
     if (this.wants('checks')) await this.checks();
     if (this.wants('rust')) await this.rust();
+    if (this.wants('c')) await this.c();
     if (this.wants('vitest')) await this.vitest('vitest', measured ? ['--coverage'] : []);
     if (this.wants('dev')) await this.dev();
     if (this.wants('kafka')) for (const version of this.versions) await this.kafka(version);
@@ -200,6 +210,7 @@ class TestRun {
       await this.#groups();
     } finally {
       this.coverage?.close();
+      this.ofC?.close();
       this.steps.close();
     }
     if (this.steps.failed) process.exitCode = 1;

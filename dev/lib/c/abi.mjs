@@ -23,7 +23,9 @@ async function described(folder) {
   const functions = readFileSync(prototypes, 'utf8')
     .split('\n')
     .filter((line) => line.includes('evbus.h:'))
-    .map((line) => line.replace(/^\/\*.*?\*\/ extern /, '').replace(/;$/, ' { __builtin_trap(); }'));
+    .map((line) =>
+      line.replace(/^\/\*.*?\*\/ extern /, '').replace(/;$/, ' { __builtin_trap(); }'),
+    );
   writeFileSync(source, `#include <evbus.h>\n${functions.join('\n')}\n`);
   const flags = ['-g', '-gno-record-gcc-switches', '-shared', '-fPIC', '-Wl,-soname,libevbus.so.1'];
   await must(['gcc', ...include, ...flags, '-o', library, source]);

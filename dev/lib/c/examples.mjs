@@ -34,7 +34,9 @@ export class Examples {
   /** As `cc $(pkg-config …)`. */
   async buildByPkgConfig() {
     const env = { ...process.env, ...this.env };
-    const flags = words(execFileSync('pkg-config', ['--cflags', '--libs', 'evbus'], { env }).toString());
+    const flags = words(
+      execFileSync('pkg-config', ['--cflags', '--libs', 'evbus'], { env }).toString(),
+    );
     const fixed = words(
       execFileSync('pkg-config', ['--cflags', '--libs', '--static', 'evbus'], { env }).toString(),
     );
@@ -44,7 +46,15 @@ export class Examples {
       await must(['cc', '-std=c11', ...STRICT, source, ...flags, '-o', this.#path(name)]);
     }
     const whole = fixed.map((flag) => (flag === '-levbus' ? library : flag));
-    await must(['cc', '-std=c11', ...STRICT, 'examples/c/pull.c', ...whole, '-o', this.#path('pull-static')]);
+    await must([
+      'cc',
+      '-std=c11',
+      ...STRICT,
+      'examples/c/pull.c',
+      ...whole,
+      '-o',
+      this.#path('pull-static'),
+    ]);
     const cpp = ['c++', '-std=c++17', ...STRICT, 'examples/cpp/main.cpp'];
     await must([...cpp, ...flags, '-o', this.#path('cpp')]);
   }
@@ -116,7 +126,8 @@ export class Examples {
       const command = ['python3', 'main.py', topic('python'), count];
       expect('Python', await this.#lines(command, env('python'), join(root, 'examples/python')));
     }
-    if (onPath('go')) expect('Go', await this.#lines([this.#path('go'), topic('go'), count], env('go')));
+    if (onPath('go'))
+      expect('Go', await this.#lines([this.#path('go'), topic('go'), count], env('go')));
   }
 
   /**
