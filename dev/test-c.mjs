@@ -2,6 +2,7 @@
 //
 //   node dev/test-c.mjs                what npm test runs of it
 //   node dev/test-c.mjs --sanitize     the C tests under AddressSanitizer with UBSan, ThreadSanitizer and valgrind
+//   node dev/test-c.mjs --fuzz 600     calls in any order, under libFuzzer and AddressSanitizer, for so many seconds
 //   node dev/test-c.mjs --update-abi   writes the description of the binary interface anew
 
 import { execFileSync } from 'node:child_process';
@@ -116,6 +117,26 @@ export class CTests {
     return program;
   }
 
+  fuzz(seconds) {
+    return this.steps.step(`calls in any order, ${seconds} s`, async () => {
+      const program = join(this.#folder, 'fuzz');
+      const place = ['-I', join(this.prefix, 'include'), '-L', join(this.prefix, 'lib'), '-levbus'];
+      const flags = ['-std=c99', '-O1', '-g', '-fsanitize=fuzzer,address,undefined', '-pthread'];
+      await must(['clang', ...flags, 'bindings-c/fuzz/calls.c', ...place, '-o', program]);
+      const limits = [
+        `-max_total_time=${seconds}`,
+        '-timeout=60',
+        '-max_len=200',
+        '-rss_limit_mb=2048',
+      ];
+      const prefix = `-artifact_prefix=${this.#folder}/`;
+      await must([program, ...limits, prefix, '-print_final_stats=1'], {
+        // Freed memory is not kept for long, so that what grows is what leaks.
+        env: { ...environment(this.prefix), ASAN_OPTIONS: 'quarantine_size_mb=16' },
+      });
+    });
+  }
+
   async sanitize() {
     const names = readdirSync(TESTS)
       .filter((file) => file.endsWith('.c'))
@@ -153,7 +174,9 @@ async function all(args) {
   try {
     if (args.includes('--update-abi')) return await tests.abi(true);
     if (!(await tests.install())) return;
+    const fuzz = args.indexOf('--fuzz');
     if (args.includes('--sanitize')) await tests.sanitize();
+    else if (fuzz >= 0) await tests.fuzz(Number(args[fuzz + 1]));
     else {
       await tests.abi();
       await tests.examples();

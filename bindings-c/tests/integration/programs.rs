@@ -1,13 +1,18 @@
 //! C programs that use the library, each a file of `tests/c`: they check and end with status 0.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{compilers, crate_dir, include_dir, library, run, scratch};
 
-/// Compiles a program with every compiler, strictly, and gives what the first one made.
+/// A program of `tests/c`.
 fn compiled(name: &str) -> PathBuf {
+    strictly(name, &crate_dir().join(format!("tests/c/{name}.c")))
+}
+
+/// Compiles a program with every compiler, strictly, and gives what the first one made.
+fn strictly(name: &str, source: &Path) -> PathBuf {
     let folder = scratch(&format!("programs/{name}"));
     // The name that the linker writes into the program is the one that must lie beside it.
     let versioned = folder.join("libevbus.so.1");
@@ -19,7 +24,7 @@ fn compiled(name: &str) -> PathBuf {
             run(Command::new(compiler)
                 .args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-pedantic", "-Werror", "-pthread", "-I"])
                 .arg(include_dir())
-                .arg(crate_dir().join(format!("tests/c/{name}.c")))
+                .arg(source)
                 .arg(&versioned)
                 .arg("-Wl,-rpath,$ORIGIN")
                 .arg("-o")
@@ -47,6 +52,18 @@ programs! {
     closing_keeps_its_promises = "close";
     many_threads_share_a_bus = "threads";
     a_child_of_a_fork_is_refused = "fork";
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_program_of_the_readme_prints_what_it_says() {
+    let readme = fs::read_to_string(crate_dir().join("../README.md")).expect("the README");
+    let (_, rest) = readme.split_once("```c\n").expect("a block of C");
+    let (program, _) = rest.split_once("```").expect("its end");
+    let source = scratch("readme").join("readme.c");
+    fs::write(&source, program).expect("a file in the target folder");
+    let printed = run(&mut Command::new(strictly("readme", &source)));
+    assert!(program.contains(&format!("/* {} */", printed.trim())), "it printed {printed}");
 }
 
 #[cfg(target_os = "linux")]

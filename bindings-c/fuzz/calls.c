@@ -1,0 +1,240 @@
+/* Any order of calls, with any arguments that a program may pass, on a broker in memory: nothing crashes or hangs.
+ *
+ * Each byte of the input is a call; those behind it choose its objects. Objects are used until they are freed and never
+ * afterwards, which is all that the header asks for.
+ */
+
+#include <evbus.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOTS = 3 };
+
+static evbus_config *configs[SLOTS];
+static evbus_bus *buses[SLOTS];
+static evbus_event *events[SLOTS];
+static evbus_subscription *subscriptions[SLOTS];
+static evbus_delivery *deliveries[SLOTS];
+static const uint8_t *input;
+static size_t left;
+static unsigned long runs;
+
+static unsigned next(void)
+{
+    if (left == 0)
+        return 0;
+    left -= 1;
+    return *input++;
+}
+
+static unsigned slot(void) { return next() % (SLOTS + 1); }
+
+/* One more than there are: NULL. */
+#define PICK(objects, index) ((index) < SLOTS ? (objects)[index] : NULL)
+
+static const char *text(void)
+{
+    static const char *const texts[] = {"a", "topic", "", "no topic", "\xff\xfe", "{\"n\":1}", "brokers", "groupId",
+                                        "clientId", "memory:", "maxInFlight", "1", NULL};
+    return texts[next() % (sizeof texts / sizeof *texts)];
+}
+
+static int64_t some_time(void) { return next() % 4; }
+
+/* A code says what its error object says. */
+static void check(int32_t code, evbus_error *error)
+{
+    if ((code == EVBUS_OK) != (error == NULL) || evbus_error_code(error) != code || code == EVBUS_ERR_INTERNAL) {
+        fprintf(stderr, "code %d with %s\n", (int)code, evbus_error_report(error));
+        abort();
+    }
+    evbus_error_free(error);
+}
+
+static int32_t on_event(evbus_delivery *delivery, void *user_data)
+{
+    (void)user_data;
+    switch (evbus_delivery_offset(delivery) % 5) {
+    case 0:
+        return EVBUS_RETRY;
+    case 1:
+        return EVBUS_PENDING;
+    case 2:
+        evbus_delivery_ack(delivery, NULL);
+        return EVBUS_RETRY;
+    case 3:
+        return 1234;
+    default:
+        return EVBUS_DONE;
+    }
+}
+
+static void on_end(const evbus_error *error, int32_t partition, int64_t offset, void *user_data)
+{
+    (void)partition;
+    (void)offset;
+    (void)user_data;
+    if (error != NULL && evbus_error_code(error) == EVBUS_OK)
+        abort();
+}
+
+static evbus_config *usable(void)
+{
+    char brokers[64];
+    evbus_config *config = evbus_config_new();
+    snprintf(brokers, sizeof brokers, "memory:fuzz-%lu", runs);
+    evbus_config_set(config, "brokers", brokers, NULL);
+    evbus_config_set(config, "clientId", "fuzz", NULL);
+    evbus_config_set(config, "groupId", "fuzz", NULL);
+    return config;
+}
+
+static void step(void)
+{
+    evbus_error *error = NULL;
+    unsigned call = next() % 24, at = slot(), other = slot();
+    int32_t code = EVBUS_OK;
+    switch (call) {
+    case 0:
+        if (at < SLOTS && configs[at] == NULL)
+            configs[at] = usable();
+        return;
+    case 1:
+        code = evbus_config_set(PICK(configs, at), text(), text(), &error);
+        break;
+    case 2:
+        if (other < SLOTS && buses[other] != NULL)
+            return;
+        code = evbus_bus_connect(PICK(configs, at), other < SLOTS ? &buses[other] : NULL, &error);
+        break;
+    case 3:
+        if (other < SLOTS && events[other] != NULL)
+            return;
+        code = evbus_event_new(text(), text(), text(), other < SLOTS ? &events[other] : NULL, &error);
+        break;
+    case 4:
+        if (other < SLOTS && events[other] != NULL)
+            return;
+        code = evbus_event_new_record(text(), other < SLOTS ? &events[other] : NULL, &error);
+        break;
+    case 5:
+        code = evbus_event_set_id(PICK(events, at), text(), &error);
+        break;
+    case 6:
+        code = evbus_event_set_value(PICK(events, at), (const uint8_t *)text(), next() % 2, &error);
+        break;
+    case 7:
+        code = evbus_event_add_header(PICK(events, at), text(), NULL, next() % 2, &error);
+        break;
+    case 8:
+    case 9:
+        code = evbus_bus_publish(PICK(buses, at), PICK(events, other), some_time(), NULL, NULL, &error);
+        break;
+    case 10:
+    case 11:
+        code = evbus_bus_publish_async(PICK(buses, at), PICK(events, other), some_time(), on_end, NULL, &error);
+        break;
+    case 12: {
+        const evbus_event *batch[] = {PICK(events, at), PICK(events, other)};
+        evbus_publish_results *results = NULL;
+        code = evbus_bus_publish_batch(PICK(buses, at), batch, next() % 3, some_time(), &results, &error);
+        evbus_publish_results_free(results);
+        break;
+    }
+    case 13:
+        if (other < SLOTS && subscriptions[other] != NULL)
+            return;
+        code = evbus_bus_subscribe(PICK(buses, at), text(), next() % 8 == 0 ? NULL : on_event, NULL, NULL,
+                                   other < SLOTS ? &subscriptions[other] : NULL, &error);
+        break;
+    case 14:
+        if (other < SLOTS && subscriptions[other] != NULL)
+            return;
+        code = evbus_bus_subscribe_pull(PICK(buses, at), text(), other < SLOTS ? &subscriptions[other] : NULL, &error);
+        break;
+    case 15:
+    case 16:
+        if (other >= SLOTS || deliveries[other] != NULL)
+            return;
+        code = evbus_subscription_poll(PICK(subscriptions, at), some_time() * 5, &deliveries[other], &error);
+        break;
+    case 17: {
+        int32_t fd = -1;
+        code = evbus_subscription_fd(PICK(subscriptions, at), &fd, &error);
+        break;
+    }
+    case 18:
+        code = evbus_delivery_finish(PICK(deliveries, at), (int32_t)(next() % 6), text(), NULL, &error);
+        break;
+    case 19:
+        if (at < SLOTS) {
+            evbus_delivery_release(deliveries[at]);
+            deliveries[at] = NULL;
+        }
+        return;
+    case 20:
+        code = evbus_subscription_unsubscribe(PICK(subscriptions, at), 5000, &error);
+        break;
+    case 21:
+        code = evbus_bus_close(PICK(buses, at), some_time() * 20, NULL, &error);
+        break;
+    case 22: {
+        char *metrics = NULL;
+        code = evbus_bus_metrics(PICK(buses, at), &metrics, &error);
+        evbus_string_free(metrics);
+        break;
+    }
+    default:
+        switch (at) {
+        case 0:
+            evbus_config_free(PICK(configs, other));
+            if (other < SLOTS)
+                configs[other] = NULL;
+            return;
+        case 1:
+            evbus_bus_free(PICK(buses, other));
+            if (other < SLOTS)
+                buses[other] = NULL;
+            return;
+        case 2:
+            evbus_event_free(PICK(events, other));
+            if (other < SLOTS)
+                events[other] = NULL;
+            return;
+        default:
+            evbus_subscription_free(PICK(subscriptions, other));
+            if (other < SLOTS)
+                subscriptions[other] = NULL;
+            return;
+        }
+    }
+    check(code, error);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    input = data;
+    left = size < 200 ? size : 200;
+    runs += 1;
+    /* Most inputs begin with a bus that works, or few would get anywhere. */
+    configs[0] = usable();
+    evbus_bus_connect(configs[0], &buses[0], NULL);
+    evbus_event_new("topic", "a", "{}", &events[0], NULL);
+    while (left > 0)
+        step();
+    for (int index = 0; index < SLOTS; index++) {
+        evbus_delivery_release(deliveries[index]);
+        evbus_subscription_free(subscriptions[index]);
+        evbus_bus_close(buses[index], 1000, NULL, NULL);
+        evbus_bus_free(buses[index]);
+        evbus_event_free(events[index]);
+        evbus_config_free(configs[index]);
+        deliveries[index] = NULL;
+        subscriptions[index] = NULL;
+        buses[index] = NULL;
+        events[index] = NULL;
+        configs[index] = NULL;
+    }
+    return 0;
+}

@@ -1,0 +1,136 @@
+// npm run bench:c: C through libevbus against a C program on plain librdkafka, in turn, on one real Kafka.
+//
+//   node dev/bench-c.mjs [--rounds N] [--events N] [--dev]
+//
+// Both link the same build of librdkafka. --dev takes the development builds; without it libevbus is built with
+// link-time optimisation. Medians and the ratio of medians are printed. Exits with 1 when a ratio misses its goal.
+
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { must } from './lib/c/command.mjs';
+import { WORKSPACE } from './lib/cargo.mjs';
+import { Failure, main, root, run, say } from './lib/exec.mjs';
+import { javaAvailable, startKafka } from './lib/kafka/cluster.mjs';
+
+const PARTITIONS = 6;
+const CASES = [
+  { name: 'publish', goal: 0.9 },
+  { name: 'consume', goal: 0.8 },
+];
+
+main(async () => {
+  const { values } = parseArgs({
+    options: {
+      rounds: { type: 'string', default: '5' },
+      events: { type: 'string', default: '1000000' },
+      dev: { type: 'boolean', default: false },
+    },
+  });
+  const rounds = Number(values.rounds);
+  const java = javaAvailable();
+  if (!java.ok) throw new Failure(`the benchmark needs a real Kafka: ${java.reason}`);
+  const folder = mkdtempSync(join(tmpdir(), 'evbus-bench-c-'));
+  let kafka;
+  try {
+    const programs = await build(folder, values.dev);
+    say('starting Kafka');
+    kafka = await startKafka({ jvm: 'throughput' });
+    const measure = async (side, name, topic) => {
+      const argv = [kafka.bootstrap, topic, name, values.events];
+      return JSON.parse(await run(programs[side], argv, { capture: true, cwd: root }));
+    };
+    const measured = new Map();
+    for (let round = 1; round <= rounds; round++) {
+      for (const { name } of CASES) {
+        const sides = round % 2 ? ['plain', 'evbus'] : ['evbus', 'plain'];
+        for (const side of sides) {
+          // What one side published in the first round is what both consume.
+          const topic = name === 'consume' ? 'bench-1-plain' : `bench-${round}-${side}`;
+          if (name === 'publish') await kafka.createTopic(topic, { partitions: PARTITIONS });
+          const key = `${name}:${side}`;
+          measured.set(key, [...(measured.get(key) ?? []), await measure(side, name, topic)]);
+        }
+      }
+      say(`round ${round} of ${rounds}`);
+    }
+    report(measured);
+  } finally {
+    await kafka?.down();
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+/** The newest folder of a package's build script. */
+function outOf(profile, name) {
+  const builds = join(root, 'target', profile, 'build');
+  const found = readdirSync(builds)
+    .filter((folder) => folder.startsWith(`${name}-`))
+    .map((folder) => join(builds, folder, 'out'))
+    .filter((folder) => statSync(folder, { throwIfNoEntry: false }))
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
+  if (found.length === 0) throw new Failure(`cargo built no ${name} in ${builds}`);
+  return found[0];
+}
+
+async function build(folder, dev) {
+  const [profile, place] = dev ? ['dev', 'debug'] : ['release', 'release'];
+  await must(['cargo', 'build', ...WORKSPACE, '--lib', '--profile', profile]);
+  const cc = ['cc', '-O2', '-std=c99', '-Wall', '-Wextra', '-pthread'];
+  const source = (name) => join('bindings-c/bench', `${name}.c`);
+  const [evbus, plain] = [join(folder, 'evbus'), join(folder, 'plain')];
+  const library = join(root, 'target', place, 'libevbus.so');
+  // The program looks for the library by its versioned name.
+  await must(['cp', library, join(folder, 'libevbus.so.1')]);
+  const found = [join(folder, 'libevbus.so.1'), `-Wl,-rpath,${folder}`];
+  await must([...cc, '-I', 'include', source('evbus'), ...found, '-o', evbus]);
+  const client = outOf(place, 'rdkafka-sys');
+  const openssl = join(outOf(place, 'openssl-sys'), 'openssl-build/install/lib');
+  const archives = [
+    join(client, 'src/librdkafka.a'),
+    join(openssl, 'libssl.a'),
+    join(openssl, 'libcrypto.a'),
+    join(outOf(place, 'zstd-sys'), 'libzstd.a'),
+    join(outOf(place, 'libz-sys'), 'lib/libz.a'),
+  ];
+  await must([
+    ...cc,
+    '-I',
+    join(client, 'src'),
+    source('plain'),
+    ...archives,
+    '-lm',
+    '-ldl',
+    '-o',
+    plain,
+  ]);
+  return { evbus, plain };
+}
+
+function report(measured) {
+  const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
+  const rows = [];
+  const missed = [];
+  for (const { name, goal } of CASES) {
+    const side = (which) => measured.get(`${name}:${which}`);
+    const speed = (which) => side(which).map(({ eventsPerSecond }) => eventsPerSecond / 1000);
+    const ratio = median(speed('evbus')) / median(speed('plain'));
+    if (ratio < goal) missed.push(name);
+    const spread = (values) =>
+      `${median(values).toFixed(0)} (${Math.min(...values).toFixed(0)}–${Math.max(...values).toFixed(0)})`;
+    const peak = (which) =>
+      `${Math.max(...side(which).map(({ peakKiB }) => peakKiB / 1024)).toFixed(0)} MiB`;
+    rows.push({
+      case: name,
+      'libevbus k/s': spread(speed('evbus')),
+      'librdkafka k/s': spread(speed('plain')),
+      ratio: ratio.toFixed(2),
+      goal: `>= ${goal}`,
+      'peak libevbus': peak('evbus'),
+      'peak librdkafka': peak('plain'),
+    });
+  }
+  console.table(rows);
+  if (missed.length > 0) throw new Failure(`below their goal: ${missed.join(', ')}`);
+}
