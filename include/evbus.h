@@ -1452,8 +1452,9 @@ evbus_str evbus_delivery_payload(const evbus_delivery *delivery);
 /**
  * Calls a handler for every event of a type, from now on, one at a time per partition and at least once.
  *
- * Several subscriptions of one type each get every event. An event whose handler fails is logged and counted; the
- * others go on. A group without committed offsets starts at the earliest event.
+ * Several subscriptions of one type each get every event. An event whose handler fails is tried again in its place, as
+ * the options retry.* say, and then goes where onExhausted says; only the handlers that failed are called again. With
+ * ordering=key events of different keys run side by side, as many as concurrency and the callback threads allow.
  *
  * @param bus            The bus.
  * @param event_type     The type, which is also the topic.

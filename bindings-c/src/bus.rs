@@ -66,6 +66,14 @@ pub(crate) fn closed() -> Error {
 impl Connected {
     fn open(settings: crate::config::Settings) -> Result<Arc<Self>> {
         let crate::config::Settings { config, log, callback_threads } = settings;
+        if config.policy.handler_timeout.is_some() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "handlerTimeoutMs cannot be kept: a call into C cannot be ended",
+            )
+            .with("option", "handlerTimeoutMs")
+            .hint("leave it out, and bound what handlers do themselves"));
+        }
         let gate = Arc::new(Gate::default());
         let observer = log.map(|call| Arc::new(LogObserver { call, gate: gate.clone() }) as Arc<dyn Observer>);
         let log = Log::new(observer.clone());

@@ -99,6 +99,11 @@ pub(crate) struct Live {
 impl Live {
     /// The outcome may come too late to be committed.
     pub(crate) fn is_stale(&self) -> bool {
+        self.run.feed.gate.is_closed() || self.run.feed.over.covers(self.delivery.ticket())
+    }
+
+    /// It must not start any more.
+    pub(crate) fn is_recalled(&self) -> bool {
         self.run.feed.is_recalled(self.delivery.ticket())
     }
 
@@ -162,7 +167,9 @@ fn handler_failed(delivery: &Delivery, reason: &str) -> LogRecord {
         .with("offset", delivery.offset())
         .with("attempt", delivery.attempt());
     let event_id = delivery.event().map(|event| event.event_id().to_owned()).unwrap_or_default();
-    LogRecord::new(Level::Error, "handler_failed", format!("a handler failed: {reason}"))
+    let last = delivery.is_last_attempt();
+    let (level, next) = if last { (Level::Error, "") } else { (Level::Warn, " and is called again") };
+    LogRecord::new(level, "handler_failed", format!("a handler failed{next}: {reason}"))
         .with("eventId", event_id)
         .at(delivery.record())
         .with("attempt", delivery.attempt())
@@ -190,11 +197,35 @@ impl Job for Call {
     }
 }
 
+/// Per slot, the last epoch that something holds for; it holds for earlier ones too.
+#[derive(Default)]
+struct Epochs(RwLock<Vec<Option<u16>>>);
+
+impl Epochs {
+    fn set(&self, slot: u16, epoch: u16) {
+        let mut epochs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = usize::from(slot);
+        if epochs.len() <= slot {
+            epochs.resize(slot + 1, None);
+        }
+        epochs[slot] = Some(epoch);
+    }
+
+    fn covers(&self, ticket: Ticket) -> bool {
+        let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
+        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
+        epochs.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
+    }
+}
+
 /// The subscriptions of one bus, and the sink that feeds them.
 pub(crate) struct Feed {
     by_topic: RwLock<HashMap<Arc<str>, Vec<Arc<Subscription>>>>,
-    /// Per slot, the last epoch whose deliveries must not start any more; those of earlier ones must not either.
-    recalled: RwLock<Vec<Option<u16>>>,
+    /// Deliveries that must not start any more.
+    recalled: Epochs,
+    /// Deliveries whose answers come too late.
+    over: Epochs,
     /// What is settled of deliveries that will come again.
     settled: Mutex<HashMap<Ticket, Parts>>,
     intake: Weak<Intake>,
@@ -207,8 +238,8 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(intake: Weak<Intake>, callback_threads: usize, gate: Arc<Gate>, log: Log) -> Self {
         let pool = Pool::new(callback_threads);
-        let (by_topic, recalled, settled) = (RwLock::default(), RwLock::default(), Mutex::default());
-        Feed { by_topic, recalled, settled, intake, pool, gate, log }
+        let (by_topic, settled) = (RwLock::default(), Mutex::default());
+        Feed { by_topic, recalled: Epochs::default(), over: Epochs::default(), settled, intake, pool, gate, log }
     }
 
     pub(crate) fn add(&self, subscription: Arc<Subscription>) -> Result<()> {
@@ -253,13 +284,7 @@ impl Feed {
     }
 
     pub(crate) fn is_recalled(&self, ticket: Ticket) -> bool {
-        if self.gate.is_closed() {
-            return true;
-        }
-        let recalled = self.recalled.read().unwrap_or_else(PoisonError::into_inner);
-        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
-        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
-        recalled.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
+        self.gate.is_closed() || self.recalled.covers(ticket)
     }
 
     /// Hands out the next delivery of a run that somebody wants.
@@ -314,17 +339,11 @@ impl RecordSink for Sink {
 
     fn stop(&self, slot: u16, epoch: u16) {
         let feed = &self.0;
-        let mut recalled = feed.recalled.write().unwrap_or_else(PoisonError::into_inner);
-        let index = usize::from(slot);
-        if recalled.len() <= index {
-            recalled.resize(index + 1, None);
-        }
-        recalled[index] = Some(epoch);
-        drop(recalled);
-        lock(&feed.settled).retain(|ticket, _| (ticket.slot(), ticket.epoch()) != (slot, epoch));
+        feed.recalled.set(slot, epoch);
+        lock(&feed.settled).retain(|ticket, _| ticket.slot() != slot || !feed.recalled.covers(*ticket));
         let concerned = |handed: &Shared<evbus_delivery>| {
             let ticket = handed.delivery.ticket();
-            (ticket.slot(), ticket.epoch()) == (slot, epoch)
+            ticket.slot() == slot && feed.recalled.covers(ticket)
         };
         for call in feed.pool.take(|call| concerned(&call.handed)) {
             call.handed.end(Verdict::Recalled);
@@ -336,6 +355,8 @@ impl RecordSink for Sink {
         }
     }
 
-    /// A call into C cannot be ended from outside; handlers learn that theirs is stale when they finish.
-    fn abort(&self, _slot: u16, _epoch: u16) {}
+    /// A call into C cannot be ended from outside; handlers learn that they are late when they finish.
+    fn abort(&self, slot: u16, epoch: u16) {
+        self.0.over.set(slot, epoch);
+    }
 }

@@ -132,7 +132,7 @@ impl Subscription {
             if let Some(handed) = queue.waiting.pop_front() {
                 queue.show();
                 drop(queue);
-                if !handed.live().is_stale() {
+                if !handed.live().is_recalled() {
                     return Ok(Some(handed));
                 }
                 handed.end(Verdict::Recalled);

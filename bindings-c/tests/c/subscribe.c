@@ -149,6 +149,64 @@ static void outcomes(void)
     CHECK(strstr(logged, "2 handler_misbehaved EVBUS_OK\n") != NULL);
 }
 
+/* Fails its first attempts, then does well; the other handler of the type is not called again. */
+static int32_t fails_first(evbus_delivery *delivery, void *user_data)
+{
+    state *state = user_data;
+    counter_add(&state->handled, 1);
+    CHECK(evbus_delivery_is_last_attempt(delivery) == (evbus_delivery_attempt(delivery) == 3));
+    return evbus_delivery_attempt(delivery) < 3 ? EVBUS_RETRY : EVBUS_DONE;
+}
+
+static int32_t refuses(evbus_delivery *delivery, void *user_data)
+{
+    counter_add(&((state *)user_data)->handled, 1);
+    return number_of(delivery) == 0 ? EVBUS_DEAD_LETTER : EVBUS_SKIP;
+}
+
+static int32_t well(evbus_delivery *delivery, void *user_data)
+{
+    (void)delivery;
+    counter_add(&((state *)user_data)->handled, 1);
+    return EVBUS_DONE;
+}
+
+static void retries_and_dead_letters(void)
+{
+    evbus_error *error = NULL;
+    evbus_bus *bus = NULL;
+    evbus_subscription *letters = NULL;
+    evbus_delivery *delivery = NULL;
+    static state again = {PTHREAD_MUTEX_INITIALIZER, COUNTER_INIT, COUNTER_INIT, {0}, NULL};
+    static state once = {PTHREAD_MUTEX_INITIALIZER, COUNTER_INIT, COUNTER_INIT, {0}, NULL};
+    static state refused = {PTHREAD_MUTEX_INITIALIZER, COUNTER_INIT, COUNTER_INIT, {0}, NULL};
+    evbus_config *config = memory_config("retries", "retries");
+    OK(evbus_config_set(config, "retry.attempts", "3", &error));
+    OK(evbus_config_set(config, "retry.initialDelayMs", "1", &error));
+    OK(evbus_bus_connect(config, &bus, &error));
+    OK(evbus_config_set(config, "handlerTimeoutMs", "1000", &error));
+    evbus_bus *none = NULL;
+    FAILS(EVBUS_ERR_CONFIG, evbus_bus_connect(config, &none, &error));
+    evbus_config_free(config);
+    OK(evbus_bus_subscribe(bus, "retried", fails_first, &again, NULL, NULL, &error));
+    OK(evbus_bus_subscribe(bus, "retried", well, &once, NULL, NULL, &error));
+    publish_number(bus, "retried", "a", 0);
+    publish_number(bus, "retried", "a", 1);
+    CHECK(counter_await(&again.handled, 6) && counter_await(&once.handled, 2));
+    OK(evbus_bus_subscribe(bus, "refused", refuses, &refused, NULL, NULL, &error));
+    OK(evbus_bus_subscribe_pull(bus, "refused.dead-letter", &letters, &error));
+    publish_number(bus, "refused", "a", 0);
+    publish_number(bus, "refused", "a", 1);
+    OK(evbus_subscription_poll(letters, DEADLINE_MS, &delivery, &error));
+    CHECK(delivery != NULL && number_of(delivery) == 0);
+    OK(evbus_delivery_ack(delivery, &error));
+    evbus_delivery_release(delivery);
+    CHECK(counter_await(&refused.handled, 2));
+    evbus_subscription_free(letters);
+    close_bus(bus);
+    CHECK(counter_get(&again.handled) == 6 && counter_get(&once.handled) == 2 && counter_get(&refused.handled) == 2);
+}
+
 static void polling(evbus_bus *bus)
 {
     evbus_error *error = NULL;
@@ -250,6 +308,7 @@ int main(void)
     from_within(bus);
     close_bus(bus);
     outcomes();
+    retries_and_dead_letters();
     puts("ok");
     return 0;
 }
