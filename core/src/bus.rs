@@ -301,6 +301,7 @@ impl Bus {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.0.recorder.snapshot(Instant::now());
         metrics.connected = self.is_connected();
+        metrics.clients_rebuilt += u64::from(self.0.transport.connectivity().rebuilt);
         metrics.consume.lag = self.0.intake.lag();
         metrics
     }
@@ -325,6 +326,14 @@ impl Bus {
             Ok(report) => report.unwrap_or_default(),
             Err(_) => ShutdownReport::default(),
         }
+    }
+
+    /// Ends the Kafka clients of the bus as an error that they cannot recover from does, for tests: new ones take
+    /// their places.
+    #[cfg(feature = "embedded")]
+    pub fn provoke_fatal_errors(&self) {
+        self.0.transport.provoke_fatal_error();
+        self.0.intake.provoke_fatal_error();
     }
 
     /// The consuming half, for a language face that brings its own sink.

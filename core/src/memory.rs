@@ -302,5 +302,6 @@ fn connectivity(cluster: &Cluster) -> Connectivity {
         brokers_known: 1,
         observed_at: Some(Instant::now()),
         last_error: (!up).then(|| cluster.unavailable()),
+        rebuilt: 0,
     }
 }

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub connected: bool,
     /// How often the connection was lost.
     pub connections_lost: u64,
+    /// Clients that gave up for good and were replaced.
+    pub clients_rebuilt: u64,
     /// What became of publishes.
     pub publish: PublishMetrics,
     /// What became of received records.
@@ -137,6 +139,7 @@ impl Histogram {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     pub(crate) connections_lost: AtomicU64,
+    pub(crate) clients_rebuilt: AtomicU64,
     pub(crate) acknowledged: AtomicU64,
     pub(crate) publish_failed: AtomicU64,
     pub(crate) publish_in_flight: AtomicU64,
@@ -174,6 +177,7 @@ impl Default for Recorder {
         let zero = || AtomicU64::new(0);
         Recorder {
             connections_lost: zero(),
+            clients_rebuilt: zero(),
             acknowledged: zero(),
             publish_failed: zero(),
             publish_in_flight: zero(),
@@ -242,6 +246,7 @@ impl Recorder {
         Metrics {
             connected: false,
             connections_lost: self.connections_lost.load(Relaxed),
+            clients_rebuilt: self.clients_rebuilt.load(Relaxed),
             publish: PublishMetrics {
                 acknowledged: self.acknowledged.load(Relaxed),
                 failed: self.publish_failed.load(Relaxed),

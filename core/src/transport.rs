@@ -114,6 +114,8 @@ pub struct Connectivity {
     pub observed_at: Option<Instant>,
     /// The latest connection error: address, reason, what to check.
     pub last_error: Option<Error>,
+    /// Clients that gave up for good and were replaced.
+    pub rebuilt: u32,
 }
 
 /// Asks whether a waiting caller has given up.
@@ -188,6 +190,10 @@ pub trait Transport: Send + Sync {
     /// `Config` when the client refuses a setting.
     fn consumer(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Consumer>>;
 
+    /// Ends the producing client as an error that it cannot recover from does, for tests.
+    #[cfg(feature = "embedded")]
+    fn provoke_fatal_error(&self) {}
+
     /// Releases the client. May block; the caller runs it on a thread that may be left behind.
     fn close(&self);
 }
@@ -259,6 +265,10 @@ pub trait Consumer: Send {
 
     /// The part that other threads may use while this one polls.
     fn offsets(&self) -> Arc<dyn GroupOffsets>;
+
+    /// Ends the client as an error that it cannot recover from does, for tests.
+    #[cfg(feature = "embedded")]
+    fn provoke_fatal_error(&self) {}
 
     /// Leaves the group and releases the client. May block without bound; the caller runs it on a thread that
     /// may be left behind.

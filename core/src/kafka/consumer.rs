@@ -230,6 +230,11 @@ impl Consumer for KafkaConsumer {
         self.offsets.clone()
     }
 
+    #[cfg(feature = "embedded")]
+    fn provoke_fatal_error(&self) {
+        self.client.provoke_fatal_error(super::ffi::PROVOKED);
+    }
+
     fn close(self: Box<Self>) {
         let KafkaConsumer { client, offsets, unanswered, asked, .. } = *self;
         drop(asked);

@@ -148,6 +148,7 @@ impl Context {
             brokers_known: known.brokers_known,
             observed_at: known.observed_at,
             last_error: known.last_error.as_ref().map(|(_, error)| error.clone()),
+            rebuilt: 0,
         }
     }
 

@@ -17,6 +17,7 @@ mod topics;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, RwLock};
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ const UNASSIGNED: i32 = -1;
 
 // A message's opaque carries a 64-bit token.
 const _: () = assert!(size_of::<usize>() == 8);
+
+/// The number of the error that tests end clients with: an unknown server error.
+#[cfg(feature = "embedded")]
+pub(crate) const PROVOKED: i32 = -1;
 
 /// What a consumer's queue calls when it stops being empty.
 pub(crate) type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -187,6 +192,7 @@ pub(crate) struct Client {
     topics: RwLock<Vec<Option<NonNull<rd::rd_kafka_topic_t>>>>,
     /// What the queue's callback points to; freed after the client.
     wake: Option<Box<Wake>>,
+    ended: AtomicBool,
 }
 
 // SAFETY: librdkafka's client, topic and queue handles may be used from any thread at the same time.
@@ -220,7 +226,13 @@ impl Client {
             return Err(Refused { property: None, reason });
         };
         std::mem::forget(conf);
-        let mut client = Client { rk, queue: None, topics: RwLock::default(), wake: wake.map(Box::new) };
+        let mut client = Client {
+            rk,
+            queue: None,
+            topics: RwLock::default(),
+            wake: wake.map(Box::new),
+            ended: AtomicBool::new(false),
+        };
         // SAFETY: `rk` is live. A null log queue stands for the main queue, which a consumer's queue takes over.
         let queue = unsafe {
             rd::rd_kafka_set_log_queue(rk.as_ptr(), ptr::null_mut());
@@ -267,6 +279,15 @@ impl Client {
     pub(crate) fn new_queue(&self) -> Queue {
         // SAFETY: `rk` is live; the result is never null.
         Queue(unsafe { NonNull::new_unchecked(rd::rd_kafka_queue_new(self.raw())) })
+    }
+
+    /// Notes that an error ended this client; `true` for the first time.
+    pub(crate) fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// The error that ended this client, if one did.

@@ -8,6 +8,7 @@ mod errors;
 pub(crate) mod ffi;
 mod producer;
 mod reader;
+mod renewal;
 mod topics;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use self::consumer::KafkaConsumer;
 use self::context::Context;
 use self::ffi::{Client, Refused, Role};
 use self::reader::KafkaReader;
+use self::renewal::Renewal;
 use crate::config::{Compression, Config, SaslMechanism};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::OutgoingRecord;
@@ -31,11 +33,19 @@ pub struct KafkaTransport {
     config: Config,
     log: Log,
     context: Context,
-    /// `None` once closed. Whoever uses the client holds the lock for reading, so it is not released under anyone.
-    client: RwLock<Option<Client>>,
+    client: RwLock<Current>,
+    renewal: Renewal,
     closed: AtomicBool,
     /// Completions that came while `connect` served the client's events.
     held: Mutex<Vec<Completion>>,
+}
+
+/// The client in use.
+struct Current {
+    /// `None` once closed.
+    client: Option<Arc<Client>>,
+    /// Counts the clients of this transport; the tokens of a client carry its number.
+    generation: u32,
 }
 
 impl KafkaTransport {
@@ -49,20 +59,27 @@ impl KafkaTransport {
             config: config.clone(),
             context: Context::new("producer", log.clone()),
             log,
-            client: RwLock::new(Some(client)),
+            client: RwLock::new(Current { client: Some(Arc::new(client)), generation: 0 }),
+            renewal: Renewal::new(),
             closed: AtomicBool::new(false),
             held: Mutex::default(),
         })
     }
 
-    /// Runs `use_it` with the client, which is not released meanwhile.
+    /// Runs `use_it` with the client, which is not released meanwhile. It may block.
     fn with_client<T>(&self, use_it: impl FnOnce(&Client) -> T) -> Result<T> {
+        let client = self.with_current(|client, _| client.clone())?;
+        Ok(use_it(&client))
+    }
+
+    /// Runs `use_it` with the client and its generation. It must not block: nobody can renew the client meanwhile.
+    fn with_current<T>(&self, use_it: impl FnOnce(&Arc<Client>, u32) -> T) -> Result<T> {
         let closed = || Error::new(ErrorKind::Closed, "the Kafka client is closed");
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        let client = self.client.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        client.as_ref().map(use_it).ok_or_else(closed)
+        let current = self.client.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        current.client.as_ref().map(|client| use_it(client, current.generation)).ok_or_else(closed)
     }
 }
 
@@ -112,7 +129,8 @@ impl Transport for KafkaTransport {
     }
 
     fn connectivity(&self) -> Connectivity {
-        self.context.connectivity()
+        let rebuilt = self.with_current(|_, generation| generation).unwrap_or_default();
+        Connectivity { rebuilt, ..self.context.connectivity() }
     }
 
     fn consumer(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Consumer>> {
@@ -125,10 +143,16 @@ impl Transport for KafkaTransport {
         Ok(Box::new(KafkaConsumer::new(Arc::new(client), context)))
     }
 
+    #[cfg(feature = "embedded")]
+    fn provoke_fatal_error(&self) {
+        let _ = self.with_client(|client| client.provoke_fatal_error(ffi::PROVOKED));
+    }
+
     fn close(&self) {
         let _ = self.with_client(Client::interrupt);
         self.closed.store(true, Ordering::Release);
-        let client = self.client.write().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let client = self.client.write().unwrap_or_else(std::sync::PoisonError::into_inner).client.take();
+        self.renewal.close();
         drop(client);
     }
 }

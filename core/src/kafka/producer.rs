@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind, PublishOutcome, Result};
 use crate::event::OutgoingRecord;
 use crate::transport::{Completion, CompletionSink, Enqueued, Token};
 
+/// How long the current client may be waited for while one that has ended owes reports.
+const RETIRED_WAIT: Duration = Duration::from_millis(5);
+
 /// Runs on: any. Key and value may have `limit` bytes; the client's own limit is that of [`sent_on_max_bytes`].
 pub(super) fn send(
     transport: &KafkaTransport,
@@ -20,16 +23,22 @@ pub(super) fn send(
 ) -> Result<Enqueued> {
     let not_sent = |error: Error| error.with("topic", &record.topic.name).outcome(PublishOutcome::NotSent);
     let len = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
-    let sent = transport.with_client(|client| {
+    let sent = transport.with_current(|client, generation| {
         if len(record.key) + len(record.value) > limit {
             let code = Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE as i32;
             return Err((None, Failure { code, text: String::new() }));
         }
-        client.produce(record, token.0).map_err(|failure| (client.fatal_error(), failure))
+        let token = Token::new(generation, token.sink(), token.slot());
+        client.produce(record, token.0).map_err(|failure| {
+            // A new client takes its place at once or, when it ended too soon, every publish is told why.
+            let fatal = client.fatal_error().filter(|_| !transport.renewal.client_ended(client));
+            (fatal, failure)
+        })
     });
     match sent.map_err(not_sent)? {
         Ok(()) => Ok(Enqueued::Yes),
         Err((_, failure)) if failure.code == Code::RD_KAFKA_RESP_ERR__QUEUE_FULL as i32 => Ok(Enqueued::QueueFull),
+        Err((None, failure)) if failure.code == Code::RD_KAFKA_RESP_ERR__FATAL as i32 => Ok(Enqueued::QueueFull),
         Err((Some(fatal), _)) => Err(not_sent(fatal_error(&fatal))),
         Err((None, failure)) => {
             let error = errors::publish(&record.topic.name, &failure, PublishOutcome::NotSent);
@@ -67,9 +76,12 @@ pub(super) fn poll(transport: &KafkaTransport, wait: Duration, sink: &dyn Comple
         return;
     }
     let mut completions = Vec::new();
-    if transport.with_client(|client| serve(transport, client, wait, &mut completions)).is_ok()
-        && !completions.is_empty()
-    {
+    let owed = transport.renewal.serve_retired(transport, &mut completions);
+    let wait = if owed || !completions.is_empty() { wait.min(RETIRED_WAIT) } else { wait };
+    // A closed client has no events.
+    let _ = transport.with_client(|client| serve(transport, client, wait, &mut completions));
+    transport.renewal.renew(transport);
+    if !completions.is_empty() {
         sink.complete(&completions);
     }
 }
@@ -85,9 +97,9 @@ pub(super) fn serve(
     match event.kind() {
         Kind::Reports(reports) => completions.extend(reports.map(|report| completion(transport, &report))),
         Kind::Error { failure, fatal: false, .. } => drop(transport.context.failed(&failure)),
-        // Every publish from now on fails with it, so that callers get to know.
         Kind::Error { failure, fatal: true, .. } => {
             transport.context.ended(fatal_error(&client.fatal_error().unwrap_or(failure)));
+            transport.renewal.client_ended(client);
         }
         Kind::Statistics(json) => transport.context.statistics(json),
         Kind::Log { level, facility, text } => transport.context.logged(level, facility, text),

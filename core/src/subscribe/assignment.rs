@@ -75,6 +75,12 @@ impl Assignment {
         })
     }
 
+    /// Another client serves from now on. Numbers of questions go on, so that late answers of the old one fit nothing.
+    pub(super) fn renew(&mut self, offsets: Arc<dyn GroupOffsets>, mailbox: Arc<Mailbox>) -> Result<()> {
+        self.lookups = Lookups::start(offsets, mailbox)?;
+        Ok(())
+    }
+
     fn ask(&mut self, partitions: Vec<(TopicPartition, Wanted)>) -> u64 {
         self.last_id += 1;
         self.lookups.ask(Question { id: self.last_id, partitions });
@@ -127,10 +133,6 @@ impl Assignment {
         let all: Vec<TopicPartition> = self.owned.keys().cloned().collect();
         self.gone(&all);
         all
-    }
-
-    pub(super) fn owned(&self) -> impl Iterator<Item = &TopicPartition> {
-        self.owned.keys()
     }
 
     /// Where fetching began, when nothing is known of later positions.

@@ -19,6 +19,9 @@ pub(super) enum Command {
     Topics(oneshot::Sender<Result<()>>),
     /// Read a partition from another place on.
     Seek { source: TopicPartition, to: SeekTo, done: Done },
+    /// End the client, for tests.
+    #[cfg(feature = "embedded")]
+    ProvokeFatalError,
     /// Finish what runs, commit, leave the group.
     Drain { deadline: Instant },
 }

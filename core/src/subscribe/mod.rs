@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 use self::dead_letters::DeadLetterWriter;
 use self::identity::Identity;
 use self::mailbox::Command;
-use self::poller::{Poller, Shared};
+use self::poller::{Join, Poller, Shared};
 use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -228,7 +228,11 @@ impl Intake {
         self.phase.check_open()?;
         let identity = Identity::claim(&self.config)?;
         let mailbox = self.shared.mailbox.clone();
-        let consumer = self.transport.consumer(Arc::new(move || mailbox.wake()))?;
+        let transport = self.transport.clone();
+        let join: Join = Box::new(move || {
+            let mailbox = mailbox.clone();
+            transport.consumer(Arc::new(move || mailbox.wake()))
+        });
         let dead_letters = DeadLetterWriter::new(
             self.transport.clone(),
             &self.publisher,
@@ -238,7 +242,7 @@ impl Intake {
         );
         let body = Poller::new(
             &self.config,
-            consumer,
+            join,
             (sink, dead_letters),
             self.shared.clone(),
             self.recorder.clone(),
@@ -297,7 +301,7 @@ impl Intake {
 
     /// How far the group is behind, per partition that this member owns and has news of.
     pub(crate) fn lag(&self) -> Vec<PartitionLag> {
-        let Some(offsets) = self.shared.offsets.get() else { return Vec::new() };
+        let Some(offsets) = lock(&self.shared.offsets).clone() else { return Vec::new() };
         let positions = lock(&self.shared.positions).clone();
         let ends = offsets.high_watermarks();
         let lag = |at: &TopicPartition, position: i64| {
@@ -305,6 +309,11 @@ impl Intake {
             Some(PartitionLag { topic: at.topic.to_string(), partition: at.partition, lag: (end - position).max(0) })
         };
         positions.iter().filter_map(|(at, position)| lag(at, *position)).collect()
+    }
+
+    #[cfg(feature = "embedded")]
+    pub(crate) fn provoke_fatal_error(&self) {
+        self.shared.mailbox.command(Command::ProvokeFatalError);
     }
 
     /// The consumer ended for good, by a defect or because the broker refused this member.
@@ -317,7 +326,7 @@ impl Intake {
         if lock(&self.shared.wanted).is_empty() {
             return None;
         }
-        self.shared.offsets.get().map(|offsets| offsets.connectivity())
+        lock(&self.shared.offsets).as_ref().map(|offsets| offsets.connectivity())
     }
 
     /// Hands out nothing more, and lets running handlers finish until the deadline. Does not wait.

@@ -1,13 +1,16 @@
 //! The poll thread: it owns consumer and engine, feeds the one into the other and carries out what the engine says.
 
+mod renewal;
 mod starts;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+pub(super) use self::renewal::Join;
+use self::renewal::Renewal;
 use super::assignment::Assignment;
 use super::committer::{Commit, Committer};
 use super::dead_letters::DeadLetterWriter;
@@ -45,7 +48,8 @@ pub(super) struct Shared {
     pub(super) mailbox: Arc<Mailbox>,
     /// The topics that the group shall consume.
     pub(super) wanted: Mutex<Vec<TopicSubscription>>,
-    pub(super) offsets: OnceLock<Arc<dyn GroupOffsets>>,
+    /// Those of the current client.
+    pub(super) offsets: Mutex<Option<Arc<dyn GroupOffsets>>>,
     /// The first unfinished offset of each owned partition.
     pub(super) positions: Mutex<Vec<(TopicPartition, i64)>>,
     /// Nothing is consumed any more, for good.
@@ -57,6 +61,7 @@ pub(super) struct Shared {
 
 pub(super) struct Poller {
     consumer: Box<dyn Consumer>,
+    renewal: Renewal,
     engine: Engine,
     sink: Arc<dyn RecordSink>,
     dead_letters: DeadLetterWriter,
@@ -81,17 +86,17 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn new(
         config: &Config,
-        consumer: Box<dyn Consumer>,
+        join: Join,
         (sink, dead_letters): (Arc<dyn RecordSink>, DeadLetterWriter),
         shared: Arc<Shared>,
         recorder: Arc<Recorder>,
         log: Log,
     ) -> Result<Self> {
+        let consumer = join()?;
         let offsets = consumer.offsets();
         let committer = Committer::start(offsets.clone(), shared.mailbox.clone())?;
         let assignment = Assignment::new(offsets.clone(), shared.mailbox.clone())?;
-        // Set once: a bus has one consumer.
-        let _ = shared.offsets.set(offsets);
+        *lock(&shared.offsets) = Some(offsets);
         let now = Instant::now();
         let engine = Engine::new(EngineConfig {
             max_bytes: config.max_in_flight_bytes,
@@ -101,6 +106,7 @@ impl Poller {
         });
         Ok(Poller {
             consumer,
+            renewal: Renewal::new(now, join),
             engine,
             sink,
             dead_letters,
@@ -129,6 +135,7 @@ impl Poller {
             let park = if more { Duration::ZERO } else { self.park() };
             self.shared.mailbox.take(park, &mut mail);
             self.read(&mut mail);
+            self.renew_client(Instant::now());
             more = self.poll();
             self.apply_topics();
             self.attend_to_starts();
@@ -149,7 +156,7 @@ impl Poller {
         if self.held_back && !self.engine.is_sated(now) {
             return Duration::ZERO;
         }
-        let timers = [self.engine.wake_at(), self.due, self.assignment.wake_at()];
+        let timers = [self.engine.wake_at(), self.due, self.assignment.wake_at(), self.renewal.wake_at()];
         let next = timers.into_iter().flatten().map(|at| at.saturating_duration_since(now)).min();
         next.unwrap_or(MAX_PARK).min(MAX_PARK)
     }
@@ -203,6 +210,8 @@ impl Poller {
                     self.waiting.push(waiting);
                     self.due.get_or_insert_with(|| Instant::now() + COALESCE);
                 }
+                #[cfg(feature = "embedded")]
+                Command::ProvokeFatalError => self.consumer.provoke_fatal_error(),
                 Command::Seek { source, to, done } => self.assignment.seek(source, to, done),
                 Command::Drain { deadline } => self.input(Input::Drain { deadline }),
             }
@@ -212,6 +221,9 @@ impl Poller {
     /// Takes what the client has; `true` when there may be more.
     fn poll(&mut self) -> bool {
         let now = Instant::now();
+        if self.renewal.is_due() {
+            return false;
+        }
         self.held_back = self.engine.is_sated(now) && now < self.polled_at + MAX_PARK;
         if self.held_back {
             return false;
@@ -259,12 +271,7 @@ impl Poller {
             }
             ConsumerEvent::OutOfRange(source) => self.out_of_range(source),
             ConsumerEvent::Failed(error) => self.trouble(error),
-            ConsumerEvent::Fatal(error) => {
-                self.recorder.error(error.kind());
-                self.shared.broken.store(true, Ordering::Relaxed);
-                let message = format!("the consumer cannot go on: {error}");
-                self.log.write(LogRecord::new(Level::Error, "consumer_failed", message).because(error));
-            }
+            ConsumerEvent::Fatal(error) => self.client_ended(now, error),
         }
     }
 
@@ -364,7 +371,7 @@ impl Poller {
 
     /// Tells the client a changed set of topics, when it is due and no partition is being handed over.
     fn apply_topics(&mut self) {
-        if self.engine.is_revoking() || self.due.is_none_or(|due| Instant::now() < due) {
+        if self.engine.is_revoking() || self.renewal.is_due() || self.due.is_none_or(|due| Instant::now() < due) {
             return;
         }
         self.due = None;

@@ -11,5 +11,6 @@ mod kafka_publish;
 mod kafka_rebalance;
 mod kafka_security;
 mod kafka_wire;
+mod renewal;
 mod starts;
 mod support;

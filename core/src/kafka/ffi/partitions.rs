@@ -9,6 +9,9 @@ use rdkafka::bindings as rd;
 use super::{Failure, bytes, c_string, error_text, text};
 use crate::event::TopicPartition;
 
+/// An offset that a group has stored, and the note beside it.
+pub(crate) type Stored = (i64, Vec<u8>);
+
 /// A list of partitions with offsets.
 pub(crate) struct Partitions(pub(super) NonNull<rd::rd_kafka_topic_partition_list_t>);
 
@@ -65,7 +68,7 @@ impl Partitions {
 
     /// What the group has stored, as [`Client::committed`](super::Client::committed) found it: offset and note, or
     /// why that is not known.
-    pub(crate) fn stored(&self) -> Vec<Result<Option<(i64, Vec<u8>)>, Failure>> {
+    pub(crate) fn stored(&self) -> Vec<Result<Option<Stored>, Failure>> {
         // SAFETY: owned and live; offsets and notes are copied.
         unsafe {
             let read = |entry: *const rd::rd_kafka_topic_partition_t| {
