@@ -49,7 +49,8 @@ function checkTopic(name: string): void {
  * most 5 MiB per partition: older records are dropped beyond that. The first event of a new group arrives after some
  * seconds, as on a real broker that waits for further members. Later ones take up to half a second: unlike a real
  * broker it does not answer a consumer that waits before `fetch.wait.max.ms` is over, which
- * `kafka: { 'fetch.wait.max.ms': 10 }` shortens. It has no authentication, and no order among several members that
+ * `kafka: { 'fetch.wait.max.ms': 10 }` shortens. It finds no offset by its time: with `from: { timestamp }` a new group
+ * starts at the end. It has no authentication, and no order among several members that
  * join a group at once; prove those on a real Kafka.
  *
  * @example
