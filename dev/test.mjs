@@ -187,6 +187,19 @@ class TestRun {
     }
   }
 
+  /** Consumers and brokers are killed and frozen, and nothing is lost. */
+  integrity() {
+    return this.steps.step(
+      'integrity under kills, short',
+      async (tally) => {
+        const java = javaAvailable();
+        if (!java.ok) throw new Skip(`NOTHING WAS KILLED: ${java.reason}`);
+        await must([process.execPath, 'dev/integrity.mjs', '--short'], { tally });
+      },
+      { needs: ['build'] },
+    );
+  }
+
   async #groups() {
     const measured = this.coverage !== undefined;
     await this.build('build', this.env);
@@ -195,7 +208,10 @@ class TestRun {
     if (this.wants('c')) await this.c();
     if (this.wants('vitest')) await this.vitest('vitest', measured ? ['--coverage'] : []);
     if (this.wants('dev')) await this.dev();
-    if (this.wants('kafka')) for (const version of this.versions) await this.kafka(version);
+    if (this.wants('kafka')) {
+      for (const version of this.versions) await this.kafka(version);
+      await this.integrity();
+    }
     if (!measured) return;
     await this.steps.step('coverage of Rust', async () => {
       const programs = await this.artifacts('test', '--no-run');
