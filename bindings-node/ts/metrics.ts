@@ -6,6 +6,8 @@ export interface BusMetrics {
   readonly connected: boolean;
   /** How often the connection was lost. */
   readonly connectionsLost: number;
+  /** Kafka clients that gave up for good and were replaced. */
+  readonly clientsRebuilt: number;
   readonly publish: PublishMetrics;
   readonly consume: ConsumeMetrics;
   /** Failures by the code of their kind; a kind that never failed has no entry. */
@@ -60,6 +62,8 @@ export interface ConsumeMetrics {
   readonly rebalances: number;
   /** Commits that failed; they are tried again. */
   readonly commitFailures: number;
+  /** Partitions that went on from another offset because theirs was not in the log any more. */
+  readonly offsetResets: number;
   /** Partitions that are paused because their handlers are behind. */
   readonly pausedPartitions: number;
   /** Partitions that stand still because of `halt`. */
@@ -112,6 +116,7 @@ export interface DisconnectReport {
 export const NO_METRICS: BusMetrics = {
   connected: false,
   connectionsLost: 0,
+  clientsRebuilt: 0,
   publish: {
     acknowledged: 0,
     failed: 0,
@@ -136,6 +141,7 @@ export const NO_METRICS: BusMetrics = {
     perSecond: 0,
     rebalances: 0,
     commitFailures: 0,
+    offsetResets: 0,
     pausedPartitions: 0,
     haltedPartitions: 0,
     deadLettersPending: 0,
