@@ -24,6 +24,8 @@ import { javaAvailable, startKafka } from './lib/kafka/cluster.mjs';
 const MEMBERS = 3;
 const KEYS = 500;
 const PARTITIONS = 6;
+/** How many milliseconds there are for an event, on an average, so that the troubles have their time. */
+const PACE_MS = 4;
 const TYPE = 'order.counted';
 const PROGRAM = join(root, 'dev/lib/integrity/member.mjs');
 /** How long the last events may take after the last trouble. */
@@ -116,14 +118,9 @@ class Publisher {
     this.random = random;
   }
 
-  get published() {
-    return this.#next;
-  }
-
-  async #lane(keys) {
+  async #publish(key) {
     while (this.#next < this.events) {
       const seq = this.#next++;
-      const key = keys[seq % keys.length];
       const chance = this.random();
       // One in a hundred fails, one in ten of these for good.
       const failures = chance < 0.001 ? 1_000 : chance < 0.01 ? 1 : 0;
@@ -141,23 +138,16 @@ class Publisher {
       } catch (error) {
         if (error.outcome !== 'not_sent') this.unknown.add(seq);
       }
-      // The troubles take their time, so the events must last as long.
-      await pause(LANES * PACE_MS);
+      await pause(KEYS * PACE_MS);
     }
   }
 
-  /** Each lane has keys of its own, so that no two publishes of a key are on their way at once. */
+  /** Keys that wait for a broker do not hold up the others. */
   async run() {
     const keys = Array.from({ length: KEYS }, (_, index) => `order-${index}`);
-    const lanes = Array.from({ length: LANES }, (_, lane) =>
-      keys.filter((_, index) => index % LANES === lane),
-    );
-    await Promise.all(lanes.map((own) => this.#lane(own)));
+    await Promise.all(keys.map((key) => this.#publish(key)));
   }
 }
-
-const LANES = 20;
-const PACE_MS = 4;
 
 /** What goes wrong, one thing after the other, until the events are published. */
 async function troubles({ cluster, members, random, short, going, told }) {
