@@ -101,9 +101,11 @@ impl Engine {
         self.seal(now);
         out.append(&mut self.outputs);
         self.unpause_assigned(out);
+        // First, because lanes that leave with their partitions make room for others, and because what is handed over
+        // must not be committed in the same breath.
+        self.hand_over(now, out);
         self.hand_out(now, out);
         self.commit(now, out);
-        self.hand_over(now, out);
         self.control_fetching(now, out);
         self.end_drain(now, out);
         self.wake_at = self.next_wake(now);
@@ -274,6 +276,7 @@ impl Engine {
             }
             let Some(lane) = slot.next_ready() else { continue };
             self.settle_doomed(now, index, lane);
+            out.append(&mut self.outputs);
             let slot = &mut self.slots[index as usize];
             if slot.halted.is_none() && slot.can_start(lane, now) {
                 let run = slot.next_run(lane, self.config.run, now);
@@ -285,7 +288,6 @@ impl Engine {
             }
             self.note(index);
         }
-        out.append(&mut self.outputs);
     }
 
     /// Somebody waits for what is finished to be committed.

@@ -213,7 +213,8 @@ impl Slot {
 
     /// The first record of a lane that no handler shall have, taken out of the lane.
     pub(crate) fn take_doomed(&mut self, now: Instant, lane: u32) -> Option<u32> {
-        let sequence = self.keys.lane(lane).head()?;
+        // A dead letter that the lane waits for keeps the next one back too.
+        let sequence = self.keys.lane(lane).head().filter(|_| self.can_start(lane, now))?;
         let item = self.window.get_mut(sequence)?;
         if item.trouble.as_ref().is_none_or(|trouble| trouble.doom.is_none()) {
             let parked = !self.parked.is_empty() && item.record.key().is_some_and(|key| self.parked.contains(key));

@@ -91,7 +91,9 @@ struct Level {
 
 impl Level {
     fn is_above(&self, slot: &Slot, over_half: bool) -> bool {
-        let greedy = over_half && slot.bytes > self.share && slot.waiting() > 0;
+        // A record above the budget that is alone flows; dead letters that cannot be written pile up.
+        let piling_up = slot.waiting() > 0 || slot.dead_letters() > 0;
+        let greedy = over_half && slot.bytes > self.share && piling_up;
         greedy || slot.disorder() >= self.window || slot.halted.is_some()
     }
 

@@ -67,7 +67,9 @@ impl Engine {
     }
 
     fn fence(&mut self, index: u16) {
-        let slot = &self.slots[index as usize];
+        let slot = &mut self.slots[index as usize];
+        // Nobody waits for these lanes, so others may take their room.
+        self.topics.lanes_ended(slot.topic, std::mem::take(&mut slot.lanes_out));
         self.outputs.push(Output::Fenced {
             slot: index,
             epoch: slot.epoch(),

@@ -1,15 +1,20 @@
 //! Random sequences of inputs against a second, slower opinion of what the engine may and must do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::tests::{answer, invalid, record, source, topic};
+use super::tests::{answer, invalid_of, record_with, source, topic};
 use super::*;
-use crate::event::{Delivery, Outcome, Ticket};
-use crate::policy::{OnExhausted, Policy, RetryPolicy};
+use crate::event::{Finished, Outcome, Ticket};
+use crate::policy::{Jitter, OnExhausted, Ordering, Policy, RetryPolicy};
 use crate::subscribe::lanes::RunLimits;
+use crate::subscribe::retry::Standing;
+use partition::{Fate, LaneKey, Owner, Partition, Rec};
+
+mod check;
+mod partition;
 
 const CONFIG: EngineConfig = EngineConfig {
     max_bytes: 16_000,
@@ -18,54 +23,95 @@ const CONFIG: EngineConfig = EngineConfig {
     revoke_budget: Duration::from_millis(1_000),
     resume_after: Duration::from_millis(100),
     patience: Duration::from_millis(5),
-    window: 10_000,
+    window: 25,
     seed: 0,
 };
 
-fn subscriptions(mask: u8) -> Vec<TopicSubscription> {
-    let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-    let policy = Policy { retry, on_exhausted: OnExhausted::Skip, ..Policy::default() };
-    let named = ["a", "b"].iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
-    named.map(|(_, name)| topic(name, policy.clone())).collect()
-}
+/// The first pause of a dead letter that could not be written, which doubles with each.
+const WRITE_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_WRITE_DELAY: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Assign(u8),
     Revoke(u8),
     Lose(u8),
-    Records { partition: usize, count: u8, bytes: usize, insist: bool },
-    Invalid { partition: usize },
+    Records { partition: usize, count: u8, bytes: usize, keys: u8, insist: bool },
+    Invalid { partition: usize, key: u8 },
     Duplicate { partition: usize },
-    Answer { pick: usize, count: u8, outcome: Outcome },
+    Answer { pick: usize, count: u8, outcome: Outcome, retryable: Option<bool> },
     AnswerLate { pick: usize, outcome: Outcome },
+    LetterEnds { pick: usize, how: Option<ErrorKind> },
+    LetterEndsLate { pick: usize },
     CommitEnds { how: Option<ErrorKind> },
     Wait(u64),
     Topics(u8),
     Drain(u64),
 }
 
+fn policies() -> impl Strategy<Value = Policy> {
+    let ordering = prop_oneof![Just(Ordering::Partition), Just(Ordering::Key)];
+    let on_exhausted =
+        prop_oneof![4 => Just(OnExhausted::DeadLetter), 2 => Just(OnExhausted::Skip), 1 => Just(OnExhausted::Halt)];
+    let on_invalid =
+        prop_oneof![3 => Just(OnInvalid::DeadLetter), 3 => Just(OnInvalid::Skip), 1 => Just(OnInvalid::Halt)];
+    let retry = (1u32..4, 1u64..3).prop_map(|(attempts, times)| RetryPolicy {
+        attempts,
+        initial_delay: Duration::from_millis(100),
+        jitter: Jitter::None,
+        max_elapsed: Duration::from_millis(times * 200),
+        ..RetryPolicy::default()
+    });
+    (ordering, 1usize..4, retry, on_exhausted, on_invalid, prop::bool::weighted(0.25)).prop_map(
+        |(ordering, concurrency, retry, on_exhausted, on_invalid, park_key)| Policy {
+            ordering,
+            concurrency,
+            retry,
+            on_exhausted,
+            on_invalid,
+            park_key,
+            ..Policy::default()
+        },
+    )
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let outcome = prop_oneof![6 => Just(Outcome::Done), 2 => Just(Outcome::Failed), 1 => Just(Outcome::Released)];
+    let outcome = prop_oneof![
+        12 => Just(Outcome::Done),
+        6 => Just(Outcome::Failed),
+        2 => Just(Outcome::Released),
+        1 => Just(Outcome::Skip),
+        1 => Just(Outcome::DeadLetter),
+        1 => Just(Outcome::Invalid),
+    ];
+    let retryable = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
     let how = prop_oneof![
         4 => Just(None),
         1 => Just(Some(ErrorKind::Unavailable)),
         1 => Just(Some(ErrorKind::IllegalState)),
+    ];
+    let letter = prop_oneof![
+        8 => Just(None),
+        4 => Just(Some(ErrorKind::Unavailable)),
+        1 => Just(Some(ErrorKind::Rejected)),
     ];
     let partition = 0..PARTITIONS;
     let step = prop_oneof![
         4 => any::<u8>().prop_map(Step::Assign),
         2 => any::<u8>().prop_map(Step::Revoke),
         1 => any::<u8>().prop_map(Step::Lose),
-        10 => (partition.clone(), 1u8..8, 0usize..1_500, any::<bool>())
-            .prop_map(|(partition, count, bytes, insist)| Step::Records { partition, count, bytes, insist }),
-        2 => partition.clone().prop_map(|partition| Step::Invalid { partition }),
+        12 => (partition.clone(), 1u8..8, 0usize..1_000, any::<u8>(), any::<bool>()).prop_map(
+            |(partition, count, bytes, keys, insist)| Step::Records { partition, count, bytes, keys, insist }
+        ),
+        2 => (partition.clone(), any::<u8>()).prop_map(|(partition, key)| Step::Invalid { partition, key }),
         1 => partition.prop_map(|partition| Step::Duplicate { partition }),
-        14 => (any::<usize>(), 1u8..5, outcome.clone())
-            .prop_map(|(pick, count, outcome)| Step::Answer { pick, count, outcome }),
+        16 => (any::<usize>(), 1u8..5, outcome.clone(), retryable)
+            .prop_map(|(pick, count, outcome, retryable)| Step::Answer { pick, count, outcome, retryable }),
         2 => (any::<usize>(), outcome).prop_map(|(pick, outcome)| Step::AnswerLate { pick, outcome }),
+        5 => (any::<usize>(), letter).prop_map(|(pick, how)| Step::LetterEnds { pick, how }),
+        1 => any::<usize>().prop_map(|pick| Step::LetterEndsLate { pick }),
         6 => how.prop_map(|how| Step::CommitEnds { how }),
-        6 => (0u64..700).prop_map(Step::Wait),
+        8 => (0u64..700).prop_map(Step::Wait),
         2 => any::<u8>().prop_map(Step::Topics),
     ];
     (prop::collection::vec(step, 1..200), prop::option::weighted(0.3, (any::<prop::sample::Index>(), 0u64..3_000)))
@@ -84,89 +130,6 @@ fn sources() -> Vec<TopicPartition> {
     (0..PARTITIONS as i32).map(|index| source(if index < 3 { "a" } else { "b" }, index % 3)).collect()
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Owner {
-    Nobody,
-    Member,
-    /// Revoked, with the times at which the budget and twice the budget end.
-    Leaving(Instant, Instant),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
-    Waiting,
-    Out(Ticket),
-    /// Not handled, while the rest of its run is out.
-    Returned,
-    /// Revoked before it was handed out.
-    Dropped,
-    Finished,
-    Skipped,
-}
-
-/// One partition as the model sees it: every record received in this assignment, by offset.
-#[derive(Debug)]
-struct Partition {
-    source: TopicPartition,
-    owner: Owner,
-    records: BTreeMap<i64, (Fate, usize)>,
-    committed: Option<i64>,
-    commit_refused: bool,
-    paused: Option<Instant>,
-    client_paused: bool,
-    held: bool,
-    named_during_run: bool,
-    failed_in_run: bool,
-    next_offset: i64,
-    assignment: u32,
-}
-
-impl Partition {
-    fn watermark(&self) -> Option<i64> {
-        let done = |fate: Fate| matches!(fate, Fate::Finished | Fate::Skipped);
-        self.records.iter().take_while(|(_, (fate, _))| done(*fate)).map(|(offset, _)| offset + 1).last()
-    }
-
-    fn uncommitted(&self) -> bool {
-        !self.commit_refused && self.watermark().is_some_and(|offset| self.committed.is_none_or(|done| done < offset))
-    }
-
-    fn out(&self) -> Vec<Ticket> {
-        let out = self.records.values().filter_map(|(fate, _)| match fate {
-            Fate::Out(ticket) => Some(*ticket),
-            _ => None,
-        });
-        out.collect()
-    }
-
-    fn bytes(&self) -> usize {
-        let open =
-            self.records.values().filter(|(fate, _)| matches!(fate, Fate::Waiting | Fate::Out(_) | Fate::Returned));
-        open.map(|(_, bytes)| bytes).sum()
-    }
-
-    /// Records for handlers, and those of them that are committed.
-    fn count(&self) -> (u64, u64) {
-        let records = self.records.iter().filter(|(_, (fate, _))| *fate != Fate::Skipped);
-        let committed = records.clone().filter(|(offset, _)| self.committed.is_some_and(|to| **offset < to));
-        (records.count() as u64, committed.count() as u64)
-    }
-
-    fn turn(&mut self, from: Fate, to: Fate) {
-        self.records.values_mut().filter(|(fate, _)| *fate == from).for_each(|(fate, _)| *fate = to);
-    }
-
-    fn leave(&mut self, zombies: &mut Vec<Ticket>) {
-        zombies.extend(self.out());
-        self.records.clear();
-        self.owner = Owner::Nobody;
-        self.committed = None;
-        self.commit_refused = false;
-        self.client_paused |= self.paused.take().is_some();
-        self.held = false;
-    }
-}
-
 #[derive(Debug, Default)]
 struct DrainModel {
     deadline: Option<Instant>,
@@ -174,6 +137,14 @@ struct DrainModel {
     /// Received and committed when the drain began.
     base: Vec<(u32, u64)>,
     gone: (u64, u64),
+}
+
+/// What an answer makes the engine say at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Said {
+    Letter(DeadLetterReason),
+    Skipped(DeadLetterReason),
+    Halted,
 }
 
 /// Partition, assignment, offset.
@@ -186,44 +157,50 @@ struct Model {
     commit: Option<(u64, Vec<Committing>)>,
     revocations: Vec<Vec<TopicPartition>>,
     zombies: Vec<Ticket>,
-    /// Which partition each lane belongs to.
-    lanes: BTreeMap<u32, usize>,
+    late_letters: Vec<Ticket>,
+    /// Which lane of which partition and assignment each number stands for while it is out, and for ever when it
+    /// outlived its assignment.
+    lanes: BTreeMap<u32, (usize, u32, LaneKey)>,
+    /// What is to be said, by partition and offset.
+    to_say: BTreeSet<(usize, i64)>,
+    said: BTreeMap<(usize, i64), Said>,
     to_fence: Vec<(TopicPartition, usize)>,
     late: u64,
     drain: DrainModel,
 }
 
 impl Model {
-    fn new(first_sequence: u32) -> Self {
+    fn new(first_sequence: u32, policies: &[Policy; 2]) -> Self {
         let mut engine = Engine::new(CONFIG);
         engine.first_sequence = first_sequence;
-        engine.handle(Instant::now(), Input::Topics(&subscriptions(3)));
-        let partition = |source| Partition {
-            source,
-            owner: Owner::Nobody,
-            records: BTreeMap::new(),
-            committed: None,
-            commit_refused: false,
-            paused: None,
-            client_paused: false,
-            held: false,
-            named_during_run: false,
-            failed_in_run: false,
-            next_offset: 0,
-            assignment: 0,
+        let policy_of = |source: &TopicPartition| policies[usize::from(&*source.topic == "b")].clone();
+        let partition = |source: TopicPartition| {
+            let policy = policy_of(&source);
+            Partition::new(source, policy)
         };
-        Model {
+        let mut model = Model {
             engine,
             now: Instant::now(),
             partitions: sources().into_iter().map(partition).collect(),
             commit: None,
             revocations: Vec::new(),
             zombies: Vec::new(),
+            late_letters: Vec::new(),
             lanes: BTreeMap::new(),
+            to_say: BTreeSet::new(),
+            said: BTreeMap::new(),
             to_fence: Vec::new(),
             late: 0,
             drain: DrainModel::default(),
-        }
+        };
+        model.engine.handle(model.now, Input::Topics(&model.subscriptions(3)));
+        model
+    }
+
+    fn subscriptions(&self, mask: u8) -> Vec<TopicSubscription> {
+        let named = [0, 3].into_iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0);
+        let partition = |index: usize| &self.partitions[index];
+        named.map(|(_, at)| topic(&partition(at).source.topic, partition(at).policy.clone())).collect()
     }
 
     fn index(&self, source: &TopicPartition) -> usize {
@@ -279,7 +256,7 @@ impl Model {
                     if partition.owner == Owner::Member {
                         partition.owner = Owner::Leaving(self.now + budget, self.now + 2 * budget);
                         partition.client_paused |= partition.paused.take().is_some();
-                        partition.turn(Fate::Waiting, Fate::Dropped);
+                        partition.drop_waiting();
                     }
                 }
                 if list.is_empty() || !fresh.is_empty() {
@@ -292,27 +269,32 @@ impl Model {
                 list.iter().for_each(|source| self.take_away(source));
                 self.engine.handle(self.now, Input::Lost(list));
             }
-            Step::Records { partition, count, bytes, insist } => {
+            Step::Records { partition, count, bytes, keys, insist } => {
                 // A paused partition still brings what the client had in hand.
                 if self.partitions[partition].paused.is_none() || insist {
-                    (0..count).for_each(|index| self.receive(partition, index, Some(bytes)));
+                    for index in 0..count {
+                        let key = (keys >> (index % 6)) & 3;
+                        self.receive(partition, index, Some(key).filter(|key| *key != 3), Some(bytes));
+                    }
                 }
             }
-            Step::Invalid { partition } => self.receive(partition, 0, None),
+            Step::Invalid { partition, key } => self.receive(partition, 0, Some(key % 4).filter(|key| *key != 3), None),
             Step::Duplicate { partition } => {
                 let partition = &self.partitions[partition];
                 if let Some(offset) = partition.records.keys().next_back() {
-                    let record = record(&partition.source, *offset, 10);
+                    let record = record_with(&partition.source, *offset, None, 10);
                     self.engine.handle(self.now, Input::Record(record, None));
                 }
             }
-            Step::Answer { pick, count, outcome } => {
+            Step::Answer { pick, count, outcome, retryable } => {
                 let out: Vec<(usize, Ticket)> = self.all_out();
                 if !out.is_empty() {
                     let start = pick % out.len();
                     let chosen = &out[start..(start + count as usize).min(out.len())];
-                    let answers: Vec<_> = chosen.iter().map(|(_, ticket)| answer(*ticket, outcome)).collect();
-                    chosen.iter().for_each(|(index, ticket)| self.settle(*index, *ticket, outcome));
+                    let failure = Some(Box::new(Failure { retryable, ..Failure::default() }));
+                    let finished = |ticket| Finished { failure: failure.clone(), ..answer(ticket, outcome) };
+                    let answers: Vec<_> = chosen.iter().map(|(_, ticket)| finished(*ticket)).collect();
+                    chosen.iter().for_each(|(index, ticket)| self.settle(*index, *ticket, outcome, retryable));
                     self.engine.handle(self.now, Input::Finished(&answers));
                 }
             }
@@ -323,14 +305,21 @@ impl Model {
                     self.engine.handle(self.now, Input::Finished(&[answer(ticket, outcome)]));
                 }
             }
+            Step::LetterEnds { pick, how } => self.letter_ends(pick, how),
+            Step::LetterEndsLate { pick } => {
+                if !self.late_letters.is_empty() {
+                    let ticket = self.late_letters[pick % self.late_letters.len()];
+                    self.engine.handle(self.now, Input::DeadLettered { ticket, result: Ok(()) });
+                }
+            }
             Step::CommitEnds { how } => self.end_commit(how),
             Step::Wait(milliseconds) => self.now += Duration::from_millis(milliseconds),
             Step::Topics(mask) => {
-                let topics = subscriptions(mask);
+                let topics = self.subscriptions(mask);
                 for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Owner::Member) {
                     if topics.iter().any(|one| *one.topic == *partition.source.topic) {
                         partition.held = false;
-                        partition.named_during_run = true;
+                        partition.named = partition.lanes();
                     }
                 }
                 self.engine.handle(self.now, Input::Topics(&topics));
@@ -346,26 +335,21 @@ impl Model {
         self.advance();
     }
 
-    fn receive(&mut self, index: usize, gap: u8, bytes: Option<usize>) {
+    fn receive(&mut self, index: usize, gap: u8, key: Option<u8>, bytes: Option<usize>) {
         let taken = self.partitions[index].owner == Owner::Member && !self.draining();
         let partition = &mut self.partitions[index];
         partition.next_offset += 1 + i64::from(gap % 3 == 2);
         let offset = partition.next_offset;
-        match bytes {
-            Some(bytes) => {
-                let record = record(&partition.source, offset, bytes);
-                if taken {
-                    partition.records.insert(offset, (Fate::Waiting, record.size()));
-                }
-                self.engine.handle(self.now, Input::Record(record, None));
-            }
-            None => {
-                if taken {
-                    partition.records.insert(offset, (Fate::Skipped, 0));
-                }
-                self.engine.handle(self.now, invalid(&partition.source, offset));
-            }
+        let record = record_with(&partition.source, offset, key, bytes.unwrap_or(10));
+        let skipped = bytes.is_none() && partition.policy.on_invalid == OnInvalid::Skip;
+        if taken {
+            let fate = if skipped { Fate::Skipped } else { Fate::Waiting };
+            let (bytes, invalid) = (record.size(), bytes.is_none());
+            let rec = Rec { fate, bytes, key, invalid, fails: 0, first_failed: None, due: None, refusals: 0 };
+            partition.records.insert(offset, rec);
         }
+        let input = if bytes.is_some() { Input::Record(record, None) } else { invalid_of(record) };
+        self.engine.handle(self.now, input);
     }
 
     fn all_out(&self) -> Vec<(usize, Ticket)> {
@@ -373,22 +357,134 @@ impl Model {
         all.flat_map(|(index, partition)| partition.out().into_iter().map(move |ticket| (index, ticket))).collect()
     }
 
-    fn settle(&mut self, index: usize, ticket: Ticket, outcome: Outcome) {
-        let finishes = outcome == Outcome::Done || (outcome == Outcome::Failed && !self.draining());
-        let partition = &mut self.partitions[index];
-        let entry = partition.records.values_mut().find(|(fate, _)| *fate == Fate::Out(ticket)).expect("it is out");
-        entry.0 = if finishes { Fate::Finished } else { Fate::Returned };
-        partition.failed_in_run |= outcome == Outcome::Failed;
-        if partition.out().is_empty() {
-            let returned = partition.records.values().any(|(fate, _)| *fate == Fate::Returned);
-            partition.held = returned && !partition.named_during_run && !partition.failed_in_run;
-            partition.turn(Fate::Returned, Fate::Waiting);
+    fn standing(&self, index: usize) -> Standing {
+        let partition = &self.partitions[index];
+        match partition.owner {
+            _ if self.draining() || partition.halted => Standing::Ending,
+            Owner::Member => Standing::Flowing,
+            _ => Standing::Leaving,
         }
+    }
+
+    /// What an answer means.
+    fn settle(&mut self, index: usize, ticket: Ticket, outcome: Outcome, retryable: Option<bool>) {
+        let standing = self.standing(index);
+        let now = self.now;
+        let partition = &mut self.partitions[index];
+        let policy = partition.policy.clone();
+        let out = partition.records.iter_mut().find(|(_, record)| record.fate == Fate::Out(ticket));
+        let (&offset, record) = out.expect("it is out");
+        let first = *record.first_failed.get_or_insert(now);
+        record.fails += u32::from(!matches!(outcome, Outcome::Done | Outcome::Released | Outcome::Skip));
+        let give_up = |reason| match policy.on_exhausted {
+            OnExhausted::DeadLetter => Some(Said::Letter(reason)),
+            OnExhausted::Skip => Some(Said::Skipped(reason)),
+            OnExhausted::Halt => Some(Said::Halted),
+        };
+        let mut due = None;
+        let said = match outcome {
+            Outcome::Done | Outcome::Skip | Outcome::Released => None,
+            Outcome::DeadLetter => Some(Said::Letter(DeadLetterReason::Requested)),
+            Outcome::Invalid => Some(match policy.on_invalid {
+                OnInvalid::DeadLetter => Said::Letter(DeadLetterReason::Invalid),
+                OnInvalid::Skip => Said::Skipped(DeadLetterReason::Invalid),
+                OnInvalid::Halt => Said::Halted,
+            }),
+            Outcome::Failed if retryable == Some(false) => give_up(DeadLetterReason::Fatal),
+            Outcome::Failed => {
+                let delay = Duration::from_millis(100) * 2u32.pow(record.fails - 1);
+                let again = record.fails < policy.retry.attempts && now - first + delay <= policy.retry.max_elapsed;
+                due = again.then_some(now + delay);
+                if again { None } else { give_up(DeadLetterReason::Exhausted) }
+            }
+        };
+        let said = match (standing, said) {
+            (Standing::Flowing, said) | (_, said @ Some(Said::Skipped(DeadLetterReason::Invalid))) => said,
+            (Standing::Leaving, said @ Some(Said::Letter(_) | Said::Skipped(_))) => said,
+            _ => None,
+        };
+        record.due = due.filter(|_| standing == Standing::Flowing);
+        record.first_failed = record.first_failed.filter(|_| record.fails > 0);
+        record.fate = match said {
+            Some(Said::Letter(_)) => Fate::Buried(ticket, None),
+            Some(Said::Skipped(_)) => Fate::Finished,
+            None if matches!(outcome, Outcome::Done | Outcome::Skip) => Fate::Finished,
+            Some(Said::Halted) | None => Fate::Returned,
+        };
+        let key = record.key;
+        let lane = partition.lane_of(offset);
+        if outcome == Outcome::Failed {
+            partition.failed.insert(lane);
+        }
+        if !partition.lane_is_out(lane) {
+            self.end_run(index, lane);
+        }
+        let partition = &mut self.partitions[index];
+        match said {
+            Some(Said::Letter(_)) => partition.park(key),
+            Some(Said::Halted) => {
+                partition.halted = true;
+                partition.drop_waiting();
+            }
+            _ => {}
+        }
+        if let Some(said) = said {
+            self.said.insert((index, offset), said);
+            self.to_say.insert((index, offset));
+        }
+    }
+
+    fn end_run(&mut self, index: usize, lane: LaneKey) {
+        let partition = &mut self.partitions[index];
+        let offsets: Vec<i64> = partition.lane(lane).map(|(offset, _)| offset).collect();
+        let explained = partition.named.contains(&lane) || partition.failed.contains(&lane);
+        for offset in offsets {
+            let record = partition.records.get_mut(&offset).expect("a record of the lane");
+            if record.fate == Fate::Returned {
+                record.fate = Fate::Waiting;
+                partition.held |= !explained;
+            }
+        }
+        self.lanes.retain(|_, one| *one != (index, self.partitions[index].assignment, lane));
+    }
+
+    /// Dead letters whose ends still count.
+    fn all_writing(&self) -> Vec<(usize, Ticket)> {
+        let sealed = |one: &Partition| matches!(one.owner, Owner::Leaving(deadline, _) if self.now >= deadline);
+        let all = self.partitions.iter().enumerate().filter(|(_, one)| !sealed(one));
+        all.flat_map(|(index, one)| one.writing().into_iter().map(move |ticket| (index, ticket))).collect()
+    }
+
+    fn letter_ends(&mut self, pick: usize, how: Option<ErrorKind>) {
+        let writing = self.all_writing();
+        if writing.is_empty() {
+            return;
+        }
+        let (index, ticket) = writing[pick % writing.len()];
+        let standing = self.standing(index);
+        let partition = &mut self.partitions[index];
+        let buried = partition.records.iter_mut().find(|(_, one)| one.fate == Fate::Buried(ticket, None));
+        let (&offset, record) = buried.expect("a dead letter that is written");
+        record.refusals += 1;
+        let delay = (WRITE_DELAY * 2u32.pow(record.refusals.min(9) - 1)).min(LONGEST_WRITE_DELAY);
+        record.fate = match how {
+            None => Fate::Finished,
+            Some(_) => Fate::Buried(ticket, Some(self.now + delay)),
+        };
+        if how.is_some_and(|kind| !kind.is_retryable()) && standing == Standing::Flowing {
+            partition.halted = true;
+            partition.drop_waiting();
+            self.said.insert((index, offset), Said::Halted);
+            self.to_say.insert((index, offset));
+        }
+        let result = how.map_or(Ok(()), |kind| Err(Error::new(kind, "by the model")));
+        self.engine.handle(self.now, Input::DeadLettered { ticket, result });
     }
 
     fn end_commit(&mut self, how: Option<ErrorKind>) {
         let Some((id, entries)) = self.commit.take() else { return };
         for (index, assignment, offset) in entries {
+            let now = self.now;
             let partition = &mut self.partitions[index];
             if partition.owner == Owner::Nobody || partition.assignment != assignment {
                 continue;
@@ -396,8 +492,8 @@ impl Model {
             match how {
                 None => partition.committed = Some(offset),
                 Some(kind) if !kind.is_retryable() => {
-                    partition.commit_refused =
-                        matches!(partition.owner, Owner::Leaving(..)) && partition.out().is_empty();
+                    partition.commit_refused = matches!(partition.owner, Owner::Leaving(deadline, _)
+                        if !partition.is_busy() || now >= deadline);
                 }
                 Some(_) => {}
             }
@@ -418,7 +514,13 @@ impl Model {
             self.drain.gone.0 += committed - before;
             self.drain.gone.1 += received - committed;
         }
-        partition.leave(&mut self.zombies);
+        self.zombies.extend(partition.out());
+        let lanes: Vec<LaneKey> = partition.lanes().into_iter().filter(|lane| partition.lane_is_out(*lane)).collect();
+        // The lane of a partition is its slot for ever; handlers of a key that outlived it keep their lane's number.
+        let outlived = |lane: &LaneKey| lanes.contains(lane) && *lane != LaneKey::Whole;
+        self.lanes.retain(|_, (at, _, lane)| *at != index || outlived(lane));
+        self.late_letters.extend(partition.writing());
+        partition.leave();
     }
 
     fn advance(&mut self) {
@@ -428,162 +530,16 @@ impl Model {
         self.check_state();
     }
 
-    fn check_output(&mut self, output: Output) {
-        let draining = self.draining();
-        match output {
-            Output::Deliver(run) => {
-                let index = self.index(&run[0].record().source);
-                let partition = &mut self.partitions[index];
-                assert!(!draining && partition.owner == Owner::Member, "a delivery of {partition:?}");
-                assert!(partition.out().is_empty(), "two runs of one lane");
-                assert!(!partition.held, "a delivery of a held lane");
-                assert!(run.len() <= CONFIG.run.records);
-                let bytes: usize = run.iter().map(|delivery| delivery.record().size()).sum();
-                assert!(run.len() == 1 || bytes <= CONFIG.run.bytes);
-                let waiting = partition.records.iter().filter(|(_, (fate, _))| *fate == Fate::Waiting);
-                let expected: Vec<i64> = waiting.map(|(offset, _)| *offset).take(run.len()).collect();
-                let offsets: Vec<i64> = run.iter().map(Delivery::offset).collect();
-                assert_eq!(offsets, expected, "the oldest unfinished records in their order");
-                partition.named_during_run = false;
-                partition.failed_in_run = false;
-                let lane = *self.lanes.entry(run[0].lane()).or_insert(index);
-                assert!(
-                    lane == index && self.lanes.values().filter(|other| **other == index).count() == 1,
-                    "swapped lanes"
-                );
-                for delivery in run {
-                    assert_eq!(self.lanes.get(&delivery.lane()), Some(&index));
-                    assert!(!self.zombies.contains(&delivery.ticket()), "a ticket of an earlier assignment");
-                    partition.records.get_mut(&delivery.offset()).unwrap().0 = Fate::Out(delivery.ticket());
-                }
-            }
-            Output::Recall { slot, epoch } => {
-                let recalled = |ticket: &Ticket| (ticket.slot(), ticket.epoch()) == (slot, epoch);
-                let partition = self.partitions.iter().find(|partition| partition.out().iter().any(recalled));
-                let partition = partition.expect("nothing is out to be recalled");
-                assert!(draining || matches!(partition.owner, Owner::Leaving(..)));
-            }
-            Output::Fenced { source, unanswered, .. } => {
-                let position = self.to_fence.iter().position(|expected| *expected == (source.clone(), unanswered));
-                if let Some(position) = position {
-                    self.to_fence.remove(position);
-                    return;
-                }
-                let index = self.index(&source);
-                let partition = &mut self.partitions[index];
-                let Owner::Leaving(deadline, _) = partition.owner else { panic!("fenced: {partition:?}") };
-                assert!(self.now >= deadline, "fenced before the budget ended");
-                let out = partition.out();
-                assert_eq!(out.len(), unanswered);
-                self.zombies.extend(out);
-                for (fate, _) in partition.records.values_mut().filter(|(fate, _)| matches!(fate, Fate::Out(_))) {
-                    *fate = Fate::Returned;
-                }
-            }
-            Output::Pause(list) => {
-                for source in list {
-                    let index = self.index(&source);
-                    let partition = &mut self.partitions[index];
-                    assert!(partition.owner == Owner::Member && partition.paused.is_none(), "{partition:?}");
-                    let waits = partition.records.values().any(|(fate, _)| *fate == Fate::Waiting);
-                    assert!(waits || draining, "paused though nothing waits: {partition:?}");
-                    partition.paused = Some(self.now);
-                }
-            }
-            Output::Resume(list) => {
-                for source in list {
-                    let index = self.index(&source);
-                    let partition = &mut self.partitions[index];
-                    let left_paused = std::mem::take(&mut partition.client_paused);
-                    let since = partition.paused.take();
-                    assert!(partition.owner == Owner::Member && (left_paused || since.is_some()), "{partition:?}");
-                    assert!(since.is_none_or(|since| self.now >= since + CONFIG.resume_after && !draining));
-                }
-            }
-            Output::Commit { id, offsets } => {
-                assert!(self.commit.is_none(), "two commits at a time");
-                assert!(!offsets.is_empty());
-                let mut entries = Vec::new();
-                for (source, offset) in offsets {
-                    let index = self.index(&source);
-                    let partition = &self.partitions[index];
-                    assert!(partition.owner != Owner::Nobody, "a commit of a partition that is not owned");
-                    assert_eq!(Some(offset), partition.watermark(), "{partition:?}");
-                    assert!(partition.committed.is_none_or(|before| before < offset), "a commit without progress");
-                    entries.push((index, partition.assignment, offset));
-                }
-                self.commit = Some((id, entries));
-            }
-            Output::RevokeReady(list) => {
-                let position = self.revocations.iter().position(|revocation| *revocation == list);
-                self.revocations.remove(position.expect("a list that was revoked"));
-                for source in list {
-                    let index = self.index(&source);
-                    let partition = &self.partitions[index];
-                    if let Owner::Leaving(_, force_at) = partition.owner {
-                        let named = self.commit.iter().flat_map(|(_, entries)| entries).any(|entry| entry.0 == index);
-                        let clean = partition.out().is_empty() && !partition.uncommitted() && !named;
-                        assert!(clean || self.now >= force_at, "handed over too early: {partition:?}");
-                        self.leave(index);
-                    } else {
-                        assert_eq!(partition.owner, Owner::Nobody);
-                    }
-                }
-            }
-            Output::Drained { handled, abandoned } => {
-                assert!(draining && !self.drain.ended, "drained twice");
-                let settled = self.partitions.iter().all(|partition| partition.out().is_empty())
-                    && self.commit.is_none()
-                    && !self.partitions.iter().any(Partition::uncommitted);
-                assert!(settled || Some(self.now) >= self.drain.deadline, "drained too early");
-                let (mut expected, mut rest) = self.drain.gone;
-                let all = self.partitions.iter().enumerate();
-                for (index, partition) in all.filter(|(_, partition)| partition.owner != Owner::Nobody) {
-                    let (received, committed) = partition.count();
-                    let base = self.drain.base[index];
-                    expected += committed - if base.0 == partition.assignment { base.1 } else { 0 };
-                    rest += received - committed;
-                }
-                assert_eq!((handled, abandoned), (expected, rest));
-                self.drain.ended = true;
-            }
-            Output::Abort { .. } | Output::Skipped(_) => {}
-            Output::Failed(error) => panic!("{error}"),
-            output => panic!("unexpected: {output:?}"),
-        }
-    }
-
-    fn check_state(&self) {
-        assert!(self.to_fence.is_empty(), "handlers not fenced: {:?}", self.to_fence);
-        let stats = self.engine.stats();
-        assert_eq!(stats.bytes, self.partitions.iter().map(Partition::bytes).sum::<usize>());
-        if self.partitions.iter().all(|partition| !matches!(partition.owner, Owner::Leaving(..))) {
-            assert_eq!(stats.in_flight, self.all_out().len());
-        }
-        assert_eq!(stats.counters.late, self.late, "late answers are counted, all and only they");
-        assert!(self.engine.wake_at().is_none_or(|at| at > self.now), "a wake-up that is past would spin");
-        assert!(self.drain.ended || self.drain.deadline.is_none_or(|deadline| self.now < deadline), "a drain outlived");
-        for partition in &self.partitions {
-            assert!(partition.owner != Owner::Member || !partition.client_paused, "assigned and not fetched");
-            let waits = partition.records.values().any(|(fate, _)| *fate == Fate::Waiting);
-            if partition.owner == Owner::Member && waits && !partition.held && !self.draining() {
-                assert!(!partition.out().is_empty(), "nothing is out though records wait: {partition:?}");
-            }
-            if let Owner::Leaving(deadline, force_at) = partition.owner {
-                assert!(self.now < force_at, "a revocation outlived twice its budget");
-                assert!(self.now < deadline || partition.out().is_empty(), "handlers outlived the budget");
-            }
-        }
-    }
-
-    /// With healthy handlers and brokers everything is finished, committed and fetched again.
+    /// With healthy handlers, brokers and dead-letter topics everything is finished, committed and fetched again.
     fn heal(&mut self) {
         for _ in 0..10_000 {
             let before = self.all_out();
             self.apply(Step::Topics(3));
-            self.apply(Step::Answer { pick: 0, count: u8::MAX, outcome: Outcome::Done });
+            self.apply(Step::Answer { pick: 0, count: u8::MAX, outcome: Outcome::Done, retryable: None });
+            self.apply(Step::LetterEnds { pick: 0, how: None });
             self.apply(Step::CommitEnds { how: None });
-            let quiet = before.is_empty() && self.all_out().is_empty() && self.commit.is_none();
+            let settled = self.all_out().is_empty() && self.all_writing().is_empty() && self.commit.is_none();
+            let quiet = before.is_empty() && settled;
             match self.engine.wake_at() {
                 Some(at) if quiet => {
                     self.now = at;
@@ -598,7 +554,8 @@ impl Model {
         if self.draining() {
             return;
         }
-        for partition in self.partitions.iter().filter(|partition| partition.owner == Owner::Member) {
+        let flowing = |partition: &&Partition| partition.owner == Owner::Member && !partition.halted;
+        for partition in self.partitions.iter().filter(flowing) {
             assert_eq!(partition.bytes(), 0, "unfinished for ever: {partition:?}");
             assert!(!partition.uncommitted(), "uncommitted for ever: {partition:?}");
             assert!(partition.paused.is_none(), "paused for ever: {partition:?}");
@@ -612,9 +569,10 @@ proptest! {
     #[test]
     fn the_engine_keeps_its_rules_in_any_order_of_events(
         first_sequence in prop_oneof![Just(0u32), Just(u32::MAX - 5)],
+        policies in [policies(), policies()],
         steps in steps(),
     ) {
-        let mut model = Model::new(first_sequence);
+        let mut model = Model::new(first_sequence, &policies);
         steps.into_iter().for_each(|step| model.apply(step));
         model.heal();
         if !model.draining() {

@@ -19,9 +19,19 @@ pub(super) fn answer(ticket: Ticket, outcome: Outcome) -> Finished {
     Finished { ticket, outcome, elapsed: Duration::ZERO, failure: None }
 }
 
-pub(super) fn invalid(source: &TopicPartition, offset: i64) -> Input<'static> {
+pub(super) fn record_with(source: &TopicPartition, offset: i64, key: Option<u8>, bytes: usize) -> Record {
+    let key = key.map(|key| [key]);
+    let key = key.as_ref().map(|key| &key[..]);
+    Record::new(source.clone(), offset, None, key, Headers::default(), Some(&vec![0; bytes]))
+}
+
+pub(super) fn invalid_of(record: Record) -> Input<'static> {
     let code = ErrorKind::Codec.code().to_owned();
-    Input::Invalid(record(source, offset, 10), Box::new(Failure { code, ..Failure::default() }))
+    Input::Invalid(record, Box::new(Failure { code, ..Failure::default() }))
+}
+
+fn invalid(source: &TopicPartition, offset: i64) -> Input<'static> {
+    invalid_of(record(source, offset, 10))
 }
 
 pub(super) fn topic(name: &str, policy: Policy) -> TopicSubscription {

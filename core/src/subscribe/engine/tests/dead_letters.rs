@@ -74,6 +74,22 @@ fn a_dead_letter_that_cannot_be_written_is_written_again_later_and_later() {
 }
 
 #[test]
+fn dead_letters_that_cannot_be_written_are_bounded_in_bytes() {
+    let mut bed = Bed::with(EngineConfig { max_bytes: 8 * 228, ..EngineConfig::default() });
+    bed.tell(Input::Topics(&[topic("t", policy(1))]));
+    bed.tell(Input::Assigned(vec![t(0), t(1)]));
+    let mut pauses = Vec::new();
+    for offset in 0..6 {
+        let mut out = bed.records(0, [offset]);
+        let tickets = run(&out[..1]);
+        out.extend(bed.fail(&tickets, None));
+        pauses.extend(out.iter().any(|one| matches!(one, Output::Pause(_))).then_some(offset));
+    }
+    assert_eq!(pauses, [4]);
+    assert_eq!(offsets(&bed.records(1, [0])), [0], "the other partition goes on");
+}
+
+#[test]
 fn a_dead_letter_that_is_refused_for_good_halts_its_partition() {
     let mut bed = bed(1, policy(1));
     let tickets = run(&bed.records(0, 0..3));
