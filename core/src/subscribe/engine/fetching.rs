@@ -91,8 +91,10 @@ struct Level {
 
 impl Level {
     fn is_above(&self, slot: &Slot, over_half: bool) -> bool {
-        // A record above the budget that is alone flows; dead letters that cannot be written pile up.
-        let piling_up = slot.waiting() > 0 || slot.dead_letters() > 0;
+        // A record above the budget that is alone flows; dead letters that cannot be written pile up, and so do records
+        // of many keys, of which none waits while there is room.
+        let side_by_side = slot.is_by_key() && slot.open() > 1;
+        let piling_up = slot.waiting() > 0 || slot.dead_letters() > 0 || side_by_side;
         let greedy = over_half && slot.bytes > self.share && piling_up;
         greedy || slot.disorder() >= self.window || slot.halted.is_some()
     }

@@ -65,7 +65,9 @@ impl Model {
                     let partition = &mut self.partitions[index];
                     assert!(partition.owner == Owner::Member && partition.paused.is_none(), "{partition:?}");
                     let waits = partition.records.values().any(|record| record.fate == Fate::Waiting);
-                    let piles_up = waits || partition.buried() > 0 || partition.disorder() >= CONFIG.window;
+                    let side_by_side = partition.by_key() && partition.out().len() > 1;
+                    let piles_up =
+                        waits || side_by_side || partition.buried() > 0 || partition.disorder() >= CONFIG.window;
                     assert!(piles_up || draining || partition.halted, "paused though nothing waits: {partition:?}");
                     partition.paused = Some(self.now);
                 }

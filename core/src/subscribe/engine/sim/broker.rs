@@ -19,15 +19,16 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Handled,
-    /// Given up by policy after a failure.
+    /// Passed over by policy.
     Skipped,
-    Invalid,
+    /// Stored in the dead-letter topic.
+    Buried,
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) offset: i64,
-    pub(super) key: usize,
+    pub(super) key: Option<usize>,
     pub(super) kind: Kind,
     pub(super) fate: Option<Fate>,
     value: usize,
@@ -102,8 +103,10 @@ impl Broker {
             () => Kind::Event,
         };
         // A key lies in one partition.
-        let key = seed.below(weather.keys) * count + partition_at;
-        if kind != Kind::Invalid {
+        let key = (!seed.permille(weather.keyless)).then(|| seed.below(weather.keys) * count + partition_at);
+        if kind != Kind::Invalid
+            && let Some(key) = key
+        {
             partition.orders.entry(key).or_default().offsets.push(offset);
         }
         let value = seed.between(0, weather.max_value) as usize;
@@ -123,8 +126,8 @@ impl Broker {
     pub(super) fn record(&self, partition: usize, offset: i64) -> Record {
         let entry = self.entry(partition, offset);
         let source = self.partitions[partition].source.clone();
-        let key = format!("k{}", entry.key);
-        Record::new(source, offset, Some(offset), Some(key.as_bytes()), Headers::default(), Some(&vec![0; entry.value]))
+        let key = entry.key.map(|key| format!("k{key}").into_bytes());
+        Record::new(source, offset, Some(offset), key.as_deref(), Headers::default(), Some(&vec![0; entry.value]))
     }
 
     /// The record came to its end, for the first time or again.
@@ -143,9 +146,12 @@ impl Broker {
         partition.entries.get(partition.finished).map(|entry| entry.offset)
     }
 
-    /// A handler begins with the record. The first time counts: all earlier ones of its key must have had theirs.
+    /// A handler begins with the record, or it follows one of its key into the dead-letter topic. The first time counts: all earlier ones of its key must have had theirs.
     pub(super) fn see(&mut self, partition: usize, offset: i64) {
-        let key = self.entry(partition, offset).key;
+        // Nothing orders records without a key, and nobody sees those without an event.
+        let Entry { key: Some(key), kind: Kind::Event | Kind::Poison, .. } = *self.entry(partition, offset) else {
+            return;
+        };
         let partition = &mut self.partitions[partition];
         let order = partition.orders.get_mut(&key).expect("a key of the partition");
         if order.offsets[..order.seen].binary_search(&offset).is_ok() {

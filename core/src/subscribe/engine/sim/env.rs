@@ -12,6 +12,7 @@ use super::seed::Seed;
 use super::trace::Trace;
 use super::weather::{Trouble, Weather};
 use crate::error::Result;
+use crate::event::Ticket;
 
 /// What is under way to somebody.
 #[derive(Debug)]
@@ -33,6 +34,18 @@ pub(super) enum Event {
         node: usize,
         life: u32,
         call: u64,
+    },
+    /// The broker stores a dead letter.
+    LetterStored {
+        partition: usize,
+        offset: i64,
+        assignment: usize,
+    },
+    LetterEnds {
+        node: usize,
+        life: u32,
+        ticket: Ticket,
+        result: Result<()>,
     },
     /// A process starts again.
     Return {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::broker::{Fate, Kind};
 use super::env::{Env, Event};
-use crate::event::{Delivery, Finished, Outcome, Ticket};
+use crate::event::{Delivery, Failure, Finished, Outcome, Ticket};
 
 /// A delivery and the assignment that it belongs to.
 #[derive(Debug)]
@@ -18,7 +18,8 @@ pub(super) struct Job {
 struct Call {
     job: Job,
     run: u64,
-    outcome: Outcome,
+    /// What it answers, and whether a retry can help.
+    says: (Outcome, Option<bool>),
     /// Ends only when it is told to stop.
     stuck: bool,
 }
@@ -67,18 +68,20 @@ impl Host {
             let behind = |last: &u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
             let is_stopped = self.stopped.get(&ticket.slot()).is_some_and(behind);
             if is_stopped || self.away.contains(&env.broker.partitions[partition].topic) {
-                self.answers.push(answer(ticket, Outcome::Released));
+                self.answers.push(released(ticket));
                 continue;
             }
             let call = env.rules.begin(&mut env.broker, job.assignment, job.delivery.offset(), zombie);
             env.rules.seen.deliveries += 1;
-            let (time, outcome) = behave(env, &job.delivery, partition);
-            let name = (self.node, job.delivery.record().source.clone(), job.delivery.offset());
-            env.say(|| format!("node {}  handles {}@{}: {outcome:?} after {time:?}", name.0, name.1, name.2));
+            let (time, says) = behave(env, &job.delivery, partition);
+            let name = (self.node, job.delivery.record().source.clone(), job.delivery.offset(), job.delivery.attempt());
+            env.say(|| {
+                format!("node {}  handles {}@{}, attempt {}: {says:?} after {time:?}", name.0, name.1, name.2, name.3)
+            });
             if let Some(time) = time {
                 env.post_at(env.now() + time, Event::CallEnds { node: self.node, life: self.life, call });
             }
-            self.calls.insert(call, Call { job, run, outcome, stuck: time.is_none() });
+            self.calls.insert(call, Call { job, run, says, stuck: time.is_none() });
             return;
         }
         self.runs.remove(&run);
@@ -86,14 +89,23 @@ impl Host {
 
     pub(super) fn call_ends(&mut self, env: &mut Env, call: u64, zombie: bool) {
         // A stuck one may have been told to end twice.
-        let Some(Call { job, run, outcome, .. }) = self.calls.remove(&call) else { return };
+        let Some(Call { job, run, says, .. }) = self.calls.remove(&call) else { return };
         env.rules.end(call);
-        let offset = job.delivery.offset();
-        match outcome {
-            Outcome::Done => env.broker.finish(env.rules.assignments[job.assignment].partition, offset, Fate::Handled),
+        let (offset, partition) = (job.delivery.offset(), env.rules.assignments[job.assignment].partition);
+        match says.0 {
+            Outcome::Done => env.broker.finish(partition, offset, Fate::Handled),
+            Outcome::Skip => env.broker.finish(partition, offset, Fate::Skipped),
             _ => env.rules.seen.failures += 1,
         }
-        self.answers.push(answer(job.delivery.ticket(), outcome));
+        let failure = Failure { retryable: says.1, ..Failure::default() };
+        let failure = (says.0 != Outcome::Done).then(|| Box::new(failure));
+        let ticket = job.delivery.ticket();
+        self.answers.push(Finished { ticket, outcome: says.0, elapsed: Duration::ZERO, failure });
+        if says.0 == Outcome::Failed {
+            // What follows in the run would overtake the next attempt.
+            let rest = self.runs.insert(run, VecDeque::new()).unwrap_or_default();
+            self.answers.extend(rest.iter().map(|job| released(job.delivery.ticket())));
+        }
         self.go_on(env, run, zombie);
     }
 
@@ -105,7 +117,7 @@ impl Host {
             // Some hosts answer what waits at once, others when its turn comes.
             for run in self.runs.values_mut() {
                 let stopped = run.iter().map(|job| job.delivery.ticket()).filter(|ticket| concerns(*ticket));
-                self.answers.extend(stopped.map(|ticket| answer(ticket, Outcome::Released)));
+                self.answers.extend(stopped.map(released));
                 run.retain(|job| !concerns(job.delivery.ticket()));
             }
         }
@@ -129,12 +141,12 @@ impl Host {
     }
 }
 
-fn answer(ticket: Ticket, outcome: Outcome) -> Finished {
-    Finished { ticket, outcome, elapsed: Duration::ZERO, failure: None }
+fn released(ticket: Ticket) -> Finished {
+    Finished { ticket, outcome: Outcome::Released, elapsed: Duration::ZERO, failure: None }
 }
 
 /// How long a handler takes, `None` for ever, and what it answers.
-fn behave(env: &mut Env, delivery: &Delivery, partition: usize) -> (Option<Duration>, Outcome) {
+fn behave(env: &mut Env, delivery: &Delivery, partition: usize) -> (Option<Duration>, (Outcome, Option<bool>)) {
     let poison = env.broker.entry(partition, delivery.offset()).kind == Kind::Poison;
     let fails = poison || env.strikes(|weather| weather.failing);
     let budget = env.weather.config.revoke_budget.as_millis() as u64;
@@ -144,5 +156,13 @@ fn behave(env: &mut Env, delivery: &Delivery, partition: usize) -> (Option<Durat
         () if env.strikes(|weather| weather.slow) => Some(env.seed.time(10, 500)),
         () => Some(env.seed.time(0, 2)),
     };
-    (time, if fails { Outcome::Failed } else { Outcome::Done })
+    let says = match () {
+        () if env.strikes(|weather| weather.asking) => {
+            (env.seed.pick(&[Outcome::Skip, Outcome::DeadLetter, Outcome::Invalid]), None)
+        }
+        () if !fails => (Outcome::Done, None),
+        () if env.strikes(|weather| weather.hopeless) => (Outcome::Failed, Some(false)),
+        () => (Outcome::Failed, env.seed.pick(&[None, Some(true)])),
+    };
+    (time, says)
 }

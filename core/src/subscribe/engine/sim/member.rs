@@ -11,8 +11,9 @@ use super::group::Group;
 use super::host::{Host, Job};
 use super::sabotage::Wire;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{Delivery, Outcome, Ticket};
-use crate::policy::{OnExhausted, Policy, RetryPolicy, TopicSubscription};
+use crate::event::{Delivery, Finished, Outcome, Ticket};
+use crate::policy::{DeadLetterReason, Ordering, Policy, TopicSubscription};
+use crate::subscribe::dead_letters::DeadLetter;
 use crate::subscribe::engine::{Engine, Input, Output};
 
 /// A poll thread that holds records back looks after its client at least this often.
@@ -58,6 +59,13 @@ pub(super) struct Member {
     /// The client was not polled although it may have records.
     held_back: bool,
     committed: Vec<(u64, Result<()>)>,
+    letters: Vec<(Ticket, Result<()>)>,
+    /// Letters that are being written: assignment and offset.
+    writing: BTreeMap<u64, (usize, i64)>,
+    /// What its topics want.
+    policies: Vec<Policy>,
+    /// A partition stands still until the process starts again.
+    pub(super) halted: bool,
     drain_at: Option<Duration>,
     /// Handlers were added; the engine hears of it at that time.
     named_at: Option<Duration>,
@@ -92,6 +100,10 @@ impl Member {
             polled_at: Duration::ZERO,
             held_back: false,
             committed: Vec::new(),
+            letters: Vec::new(),
+            writing: BTreeMap::new(),
+            policies: env.weather.policies.clone(),
+            halted: false,
             drain_at: None,
             named_at: None,
             told: BTreeMap::new(),
@@ -131,6 +143,11 @@ impl Member {
 
     pub(super) fn commit_ends(&mut self, env: &mut Env, id: u64, result: Result<()>) {
         self.committed.push((id, result));
+        self.wake(env);
+    }
+
+    pub(super) fn letter_ends(&mut self, env: &mut Env, ticket: Ticket, result: Result<()>) {
+        self.letters.push((ticket, result));
         self.wake(env);
     }
 
@@ -205,8 +222,18 @@ impl Member {
     fn read_mail(&mut self, env: &mut Env) {
         let answers = std::mem::take(&mut self.host.answers);
         if !answers.is_empty() {
-            answers.iter().for_each(|answer| self.settle(env, answer.ticket, answer.outcome));
+            answers.iter().for_each(|answer| self.settle(env, answer));
             self.handle(env, Input::Finished(&answers));
+        }
+        for (ticket, result) in std::mem::take(&mut self.letters) {
+            let (assignment, offset) = self.writing.remove(&ticket.0).expect("a letter that is being written");
+            let this = &mut env.rules.assignments[assignment];
+            env.trace
+                .line(env.schedule.now(), || format!("node {}  dead letter {offset}: {}", self.node, result.is_ok()));
+            if !this.is_over() {
+                this.written(offset, result.is_ok());
+            }
+            self.handle(env, Input::DeadLettered { ticket, result });
         }
         for (id, result) in std::mem::take(&mut self.committed) {
             let (outstanding, entries) = self.committing.take().expect("a commit that is outstanding");
@@ -233,25 +260,17 @@ impl Member {
     }
 
     /// What an answer means in truth, before the engine reads it.
-    fn settle(&mut self, env: &mut Env, ticket: Ticket, outcome: Outcome) {
-        let Open { assignment, offset } = self.open.remove(&ticket.0).expect("an answer to a delivery that is out");
+    fn settle(&mut self, env: &mut Env, answer: &Finished) {
+        let Open { assignment, offset } =
+            self.open.remove(&answer.ticket.0).expect("an answer to a delivery that is out");
+        let now = env.now();
         let this = &mut env.rules.assignments[assignment];
         if this.is_over() || this.fenced {
             return;
         }
-        match outcome {
-            Outcome::Done | Outcome::Skip | Outcome::Invalid => this.finish(offset),
-            Outcome::Failed | Outcome::DeadLetter if self.drain.is_none() => {
-                this.fail();
-                this.finish(offset);
-                env.broker.finish(this.partition, offset, Fate::Skipped);
-            }
-            Outcome::Failed | Outcome::DeadLetter => this.give_back(offset),
-            Outcome::Released => {
-                this.give_back(offset);
-                env.rules.seen.released += 1;
-            }
-        }
+        let retryable = answer.failure.as_ref().and_then(|failure| failure.retryable);
+        this.answer(offset, (answer.outcome, retryable), now);
+        env.rules.seen.released += u64::from(answer.outcome == Outcome::Released);
     }
 
     /// `true` when there may be more.
@@ -282,14 +301,15 @@ impl Member {
     }
 
     fn record(&mut self, env: &mut Env, partition: usize, offset: i64) {
-        let invalid = env.broker.entry(partition, offset).kind == Kind::Invalid;
+        let entry = env.broker.entry(partition, offset);
+        let (key, invalid) = (entry.key, entry.kind == Kind::Invalid);
         if self.drain.is_none()
             && let Some(assignment) = self.told.get(&partition)
         {
-            let new = env.rules.assignments[*assignment].receive(offset, invalid);
-            env.rules.seen.duplicates += u64::from(!new);
-            if new && invalid {
-                env.broker.finish(partition, offset, Fate::Invalid);
+            let skipped = env.rules.assignments[*assignment].receive(offset, key, invalid);
+            env.rules.seen.duplicates += u64::from(skipped.is_none());
+            if skipped == Some(true) {
+                env.broker.finish(partition, offset, Fate::Skipped);
             }
         }
         let record = env.broker.record(partition, offset);
@@ -301,7 +321,8 @@ impl Member {
         env.say(|| format!("node {}  got {list:?}", self.node));
         self.client.assign(env, list);
         for partition in list {
-            let assignment = env.rules.assign(self.node, self.life, *partition);
+            let policy = self.policies[env.broker.partitions[*partition].topic].clone();
+            let assignment = env.rules.assign(self.node, self.life, *partition, policy);
             let earlier = self.told.insert(*partition, assignment);
             assert_eq!(earlier, None, "the simulated client gave partition {partition} twice");
         }
@@ -356,9 +377,8 @@ impl Member {
     }
 
     fn subscribe(&mut self, env: &Env, topics: Vec<usize>) {
-        let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-        let policy = Policy { retry, on_exhausted: OnExhausted::Skip, ..Policy::default() };
-        let wanted = |topic| TopicSubscription { topic: format!("t{topic}"), policy: policy.clone() };
+        let wanted =
+            |topic: usize| TopicSubscription { topic: format!("t{topic}"), policy: self.policies[topic].clone() };
         let topics: Vec<_> = topics.into_iter().map(wanted).collect();
         self.handle(env, Input::Topics(&topics));
     }
@@ -366,6 +386,8 @@ impl Member {
     fn carry_out(&mut self, env: &mut Env, group: &Group) {
         let mut outputs = Vec::new();
         self.wire.advance(env.schedule.instant(), &mut outputs);
+        // What was passed over or buried makes room for what is handed out in the same breath.
+        outputs.iter().for_each(|output| self.note(env, output));
         for output in outputs {
             assert!(self.up, "the engine goes on after its drain: {output:?}");
             match output {
@@ -395,31 +417,120 @@ impl Member {
                     self.hand_over(env, &list);
                 }
                 Output::Drained { handled, abandoned } => self.drained(env, (handled, abandoned)),
-                Output::Abort { .. } | Output::Skipped(_) => {}
+                Output::Abort { slot, epoch } => self.host.stop(env, slot, epoch),
+                Output::DeadLetter(letter) => self.write(env, &letter),
+                Output::Halted(halted) => {
+                    env.say(|| format!("node {}  {} halts: {}", self.node, halted.source, halted.reason));
+                    let partition = env.broker.index(&halted.source);
+                    let assignment = self.assignment(env, partition);
+                    env.rules.assignments[assignment].halt(halted.offset);
+                    env.rules.seen.halted += 1;
+                    self.halted = true;
+                    if env.healed {
+                        self.restart(env);
+                    }
+                }
+                Output::Skipped(_) => {}
                 Output::Failed(error) => panic!("{error}"),
-                output => panic!("unexpected: {output:?}"),
             }
         }
     }
 
+    /// The process starts again with another version of the service.
+    pub(super) fn restart(&mut self, env: &mut Env) {
+        let deadline = env.now() + Duration::from_secs(2);
+        self.begin_drain(env, deadline);
+    }
+
+    /// The assignment of a partition that is held, or was until this turn.
+    fn assignment(&self, env: &Env, partition: usize) -> usize {
+        let latest = || env.rules.latest(self.node, self.life, partition).expect("a partition that was assigned");
+        self.told.get(&partition).copied().unwrap_or_else(latest)
+    }
+
+    fn note(&mut self, env: &mut Env, output: &Output) {
+        let now = env.now();
+        let partition_of = |source| env.broker.index(source);
+        match output {
+            Output::DeadLetter(letter) => {
+                let (partition, offset) = (partition_of(&letter.record.source), letter.record.offset);
+                let assignment = self.assignment(env, partition);
+                env.rules.assignments[assignment].bury(offset, letter, now);
+                if letter.reason == DeadLetterReason::Parked {
+                    env.rules.seen.parked += 1;
+                    env.broker.see(partition, offset);
+                }
+            }
+            Output::Skipped(skipped) => {
+                let (partition, offset) = (partition_of(&skipped.record.source), skipped.record.offset);
+                let assignment = self.assignment(env, partition);
+                env.rules.assignments[assignment].pass_over(offset, skipped.reason);
+                env.rules.seen.passed_over += 1;
+                env.broker.finish(partition, offset, Fate::Skipped);
+            }
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, env: &mut Env, letter: &DeadLetter) {
+        let (partition, offset) = (env.broker.index(&letter.record.source), letter.record.offset);
+        let assignment = self.assignment(env, partition);
+        env.say(|| format!("node {}  buries {}@{offset}: {:?}", self.node, letter.record.source, letter.reason));
+        let earlier = self.writing.insert(letter.ticket.0, (assignment, offset));
+        assert_eq!(earlier, None, "{offset} is buried twice at a time");
+        let most = if env.strikes(|weather| weather.letter_slow) { 3_000 } else { 15 };
+        let stored_at = env.now() + env.seed.time(1, most);
+        let failed = match () {
+            () if env.strikes(|weather| weather.letter_refused) => Some(ErrorKind::TooLarge),
+            () if env.strikes(|weather| weather.letter_failed) => Some(ErrorKind::Unavailable),
+            () => None,
+        };
+        if failed.is_none() {
+            env.post_at(stored_at, Event::LetterStored { partition, offset, assignment });
+        }
+        let unanswered = env.strikes(|weather| weather.letter_unanswered).then_some(ErrorKind::Timeout);
+        let result = match failed.or(unanswered) {
+            Some(kind) => Err(Error::new(kind, "the simulated broker did not store it, or did not say so")),
+            None => Ok(()),
+        };
+        let answered_at = stored_at + env.seed.time(1, 20);
+        let (node, life, ticket) = (self.node, self.life, letter.ticket);
+        env.post_at(answered_at, Event::LetterEnds { node, life, ticket, result });
+    }
+
     fn deliver(&mut self, env: &mut Env, group: &Group, run: Vec<Delivery>) {
         assert!(self.drain.is_none(), "a delivery after the drain began");
-        let mut jobs = Vec::new();
-        for delivery in run {
-            let partition = env.broker.index(&delivery.record().source);
-            let offset = delivery.offset();
-            let assignment = *self.told.get(&partition).unwrap_or_else(|| panic!("{delivery:?} of another member"));
+        let partition = env.broker.index(&run[0].record().source);
+        let assignment = *self.told.get(&partition).unwrap_or_else(|| panic!("{run:?} of another member"));
+        let now = env.now();
+        for delivery in &run {
             let ticket = delivery.ticket();
             env.rules.check_ticket(assignment, (ticket.slot(), ticket.epoch()));
-            let this = &mut env.rules.assignments[assignment];
-            assert_eq!(this.state, State::Owned, "{delivery:?} while its partition is handed over");
-            let again = this.hand_out(offset, env.broker.entry(partition, offset).key);
-            env.rules.seen.redeliveries += u64::from(again);
-            let earlier = self.open.insert(ticket.0, Open { assignment, offset });
+            assert_eq!(env.broker.index(&delivery.record().source), partition, "the partitions of a run");
+            let earlier = self.open.insert(ticket.0, Open { assignment, offset: delivery.offset() });
             assert!(earlier.is_none(), "{delivery:?} is out twice");
-            jobs.push(Job { delivery, assignment });
         }
+        let again = env.rules.assignments[assignment].hand_out(&run, now);
+        env.rules.seen.redeliveries += u64::from(again);
+        self.check_concurrency(env, partition);
+        let jobs = run.into_iter().map(|delivery| Job { delivery, assignment }).collect();
         self.host.deliver(env, jobs, self.is_zombie(group));
+    }
+
+    /// Runs out of all partitions of a topic.
+    fn lanes_out(&self, env: &Env, topic: usize) -> usize {
+        let of_topic = self.told.iter().filter(|(partition, _)| env.broker.partitions[**partition].topic == topic);
+        of_topic.map(|(_, assignment)| env.rules.assignments[*assignment].lanes_out()).sum()
+    }
+
+    fn check_concurrency(&self, env: &Env, partition: usize) {
+        let topic = env.broker.partitions[partition].topic;
+        let (out, policy) = (self.lanes_out(env, topic), &self.policies[topic]);
+        assert!(
+            policy.ordering == Ordering::Partition || out <= policy.concurrency,
+            "{out} events are handled side by side, {} are allowed",
+            policy.concurrency
+        );
     }
 
     fn fence(&mut self, env: &mut Env, partition: usize, ticket: (u16, u16), unanswered: usize) {
@@ -539,8 +650,11 @@ impl Member {
             assert!(!self.up || env.now() < drain.deadline, "the drain outlived its deadline {:?}", drain.deadline);
         } else {
             for (partition, assignment) in &self.told {
-                let idle = env.rules.assignments[*assignment].is_idle();
-                assert!(!idle, "records of partition {partition} wait and nothing is handed out");
+                let topic = env.broker.partitions[*partition].topic;
+                let policy = &self.policies[topic];
+                let room = policy.ordering == Ordering::Partition || self.lanes_out(env, topic) < policy.concurrency;
+                let idle = env.rules.assignments[*assignment].idle(env.now(), room);
+                assert!(idle.is_none(), "{idle:?} of partition {partition} waits for nothing");
             }
         }
         let bytes = engine.stats().bytes;
@@ -558,6 +672,8 @@ impl Member {
         self.client.is_settled()
             && self.revocations.is_empty()
             && self.committing.is_none()
+            && self.writing.is_empty()
+            && !self.halted
             && (stats.bytes, stats.in_flight, stats.waiting, stats.paused) == (0, 0, 0, 0)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::assignment::{Assignment, State};
 use super::broker::Broker;
+use crate::policy::Policy;
 
 macro_rules! seen {
     ($( $(#[$doc:meta])* $name:ident, )+) => {
@@ -27,6 +28,10 @@ seen! {
     /// Within one assignment.
     redeliveries,
     failures,
+    dead_letters,
+    parked,
+    passed_over,
+    halted,
     commits,
     commits_refused,
     commits_failed,
@@ -57,7 +62,7 @@ struct Call {
     assignment: usize,
     partition: usize,
     offset: i64,
-    key: usize,
+    unit: u64,
     /// It may run beside a handler of the partition's next owner.
     excused: Option<&'static str>,
 }
@@ -71,8 +76,8 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn assign(&mut self, node: usize, life: u32, partition: usize) -> usize {
-        self.assignments.push(Assignment::new(node, life, partition));
+    pub(super) fn assign(&mut self, node: usize, life: u32, partition: usize, policy: Policy) -> usize {
+        self.assignments.push(Assignment::new(node, life, partition, policy));
         self.assignments.len() - 1
     }
 
@@ -93,31 +98,35 @@ impl Rules {
         }
     }
 
+    pub(super) fn latest(&self, node: usize, life: u32, partition: usize) -> Option<usize> {
+        let found = |other: &Assignment| (other.node, other.life, other.partition) == (node, life, partition);
+        self.assignments.iter().rposition(found)
+    }
+
     pub(super) fn by_ticket(&self, node: usize, life: u32, ticket: (u16, u16)) -> Option<usize> {
         let found = |other: &Assignment| (other.node, other.life) == (node, life) && other.ticket == Some(ticket);
         self.assignments.iter().rposition(found)
     }
 
-    /// A handler begins. Handlers of one partition never run at the same time, but beside one that was given up.
+    /// A handler begins. Handlers of one partition, or of one key where keys are ordered, never run at the same time,
+    /// but beside one that was given up.
     pub(super) fn begin(&mut self, broker: &mut Broker, assignment: usize, offset: i64, zombie: bool) -> u64 {
         let this = &self.assignments[assignment];
-        let partition = this.partition;
-        let key = broker.entry(partition, offset).key;
+        let (partition, unit) = (this.partition, this.unit(offset));
         assert!(!this.fenced, "{offset} began although its assignment was fenced");
-        for other in self.calls.values().filter(|other| other.partition == partition) {
+        for other in self.calls.values().filter(|other| (other.partition, other.unit) == (partition, unit)) {
             assert!(
                 other.assignment != assignment && (zombie || other.excused.is_some()),
-                "{}: {offset} (k{key}) began while {} (k{}) was running",
+                "{}: {offset} began while {} was running, unit {unit}",
                 broker.partitions[partition].source,
-                other.offset,
-                other.key
+                other.offset
             );
             self.seen.outlived += 1;
         }
         broker.see(partition, offset);
         let excused = zombie.then_some("its member is none any more");
         self.last_call += 1;
-        self.calls.insert(self.last_call, Call { assignment, partition, offset, key, excused });
+        self.calls.insert(self.last_call, Call { assignment, partition, offset, unit, excused });
         self.last_call
     }
 

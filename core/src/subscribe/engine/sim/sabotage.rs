@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::event::{Delivery, Finished, Ticket, TopicPartition};
+use crate::event::{Delivery, Finished, Outcome, Ticket, TopicPartition};
 use crate::subscribe::engine::{Engine, Input, Output};
 
 /// A defect that the rules must catch. It is made on the way between engine and host, where it looks the same.
@@ -17,8 +17,12 @@ pub(super) enum Sabotage {
     TakeLateAnswers,
     /// Two lanes swap the last records of their runs.
     SwapLanes,
-    /// A record that came back is never handed out again.
+    /// A record that failed or came back is never handed out again.
     LoseRetry,
+    /// A record that failed counts as finished, without another attempt or a dead letter.
+    FinishFailed,
+    /// A dead letter counts as stored before it is.
+    ForgetLetter,
     /// A partition is resumed once more.
     ResumeTwice,
     /// A run is handed out once more.
@@ -34,12 +38,14 @@ pub(super) enum Sabotage {
 }
 
 impl Sabotage {
-    pub(super) const ALL: [Sabotage; 11] = [
+    pub(super) const ALL: [Sabotage; 13] = [
         Sabotage::CommitEarly,
         Sabotage::ForgetEpoch,
         Sabotage::TakeLateAnswers,
         Sabotage::SwapLanes,
         Sabotage::LoseRetry,
+        Sabotage::FinishFailed,
+        Sabotage::ForgetLetter,
         Sabotage::ResumeTwice,
         Sabotage::HandOutTwice,
         Sabotage::ForgetResume,
@@ -86,10 +92,13 @@ impl Wire {
     pub(super) fn handle(&mut self, now: Instant, input: Input<'_>) {
         match (self.sabotage, input) {
             (Some(Sabotage::ForgetEpoch | Sabotage::TakeLateAnswers), Input::Finished(answers)) => {
-                let answers: Vec<_> = answers
-                    .iter()
-                    .map(|answer| Finished { ticket: self.misread(answer.ticket), ..answer.clone() })
-                    .collect();
+                let answers: Vec<_> = answers.iter().map(|answer| self.misread(answer)).collect();
+                self.engine.handle(now, Input::Finished(&answers));
+            }
+            (Some(Sabotage::FinishFailed), Input::Finished(answers)) => {
+                let mut answers = answers.to_vec();
+                let failed = answers.iter_mut().filter(|answer| answer.outcome == Outcome::Failed);
+                failed.for_each(|answer| answer.outcome = Outcome::Done);
                 self.engine.handle(now, Input::Finished(&answers));
             }
             (Some(Sabotage::HandOverEarly), Input::Revoked(partitions)) => {
@@ -100,24 +109,26 @@ impl Wire {
         }
     }
 
-    fn misread(&self, ticket: Ticket) -> Ticket {
+    fn misread(&self, answer: &Finished) -> Finished {
+        let ticket = answer.ticket;
         let epoch = self.epochs.get(&ticket.slot()).copied().unwrap_or_default();
         let own = Ticket::new(epoch, ticket.slot(), ticket.sequence());
         if self.sabotage == Some(Sabotage::ForgetEpoch) || own == ticket {
-            return own;
+            return Finished { ticket: own, ..answer.clone() };
         }
         let record = self.delivered.get(&ticket.0);
         let current = self.delivered.iter().rfind(|(other, at)| {
             let other = Ticket(**other);
             Some(*at) == record && (other.slot(), other.epoch()) == (ticket.slot(), epoch)
         });
-        current.map_or(ticket, |(other, _)| Ticket(*other))
+        Finished { ticket: current.map_or(ticket, |(other, _)| Ticket(*other)), ..answer.clone() }
     }
 
     pub(super) fn advance(&mut self, now: Instant, out: &mut Vec<Output>) {
         self.engine.advance(now, out);
         match self.sabotage {
-            None | Some(Sabotage::Oversleep) => {}
+            None | Some(Sabotage::Oversleep | Sabotage::FinishFailed) => {}
+            Some(Sabotage::ForgetLetter) => self.forget_letters(now, out),
             Some(Sabotage::CommitEarly) => out.iter_mut().for_each(commit_early),
             Some(Sabotage::ForgetEpoch) => out.iter_mut().for_each(|output| self.forget_epoch(output)),
             Some(Sabotage::TakeLateAnswers) => out.iter().for_each(|output| self.remember(output)),
@@ -153,6 +164,14 @@ impl Wire {
             }
             Output::Recall { epoch, .. } | Output::Fenced { epoch, .. } => *epoch = 0,
             _ => {}
+        }
+    }
+
+    fn forget_letters(&mut self, now: Instant, out: &mut Vec<Output>) {
+        for output in &*out {
+            if let Output::DeadLetter(letter) = output {
+                self.engine.handle(now, Input::DeadLettered { ticket: letter.ticket, result: Ok(()) });
+            }
         }
     }
 

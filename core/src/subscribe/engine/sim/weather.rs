@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::seed::Seed;
+use crate::policy::{Jitter, OnExhausted, OnInvalid, Ordering, Policy, RetryPolicy};
 use crate::subscribe::engine::EngineConfig;
 use crate::subscribe::lanes::RunLimits;
 
@@ -52,11 +53,18 @@ pub(super) struct Weather {
     /// Troubles end at this time.
     pub(super) horizon: Duration,
     pub(super) config: EngineConfig,
+    /// By topic.
+    pub(super) policies: Vec<Policy>,
+    pub(super) keyless: u64,
     pub(super) first_sequence: u32,
     pub(super) gaps: u64,
     pub(super) invalid: u64,
     pub(super) poison: u64,
     pub(super) failing: u64,
+    /// Failures that no retry can help.
+    pub(super) hopeless: u64,
+    /// Handlers that ask for something else than success or a retry.
+    pub(super) asking: u64,
     pub(super) slow: u64,
     pub(super) outliving: u64,
     pub(super) stuck: u64,
@@ -64,12 +72,28 @@ pub(super) struct Weather {
     pub(super) commit_unanswered: u64,
     pub(super) commit_slow: u64,
     pub(super) commit_restamped: u64,
+    pub(super) letter_failed: u64,
+    pub(super) letter_refused: u64,
+    pub(super) letter_unanswered: u64,
+    pub(super) letter_slow: u64,
     pub(super) late_turn: u64,
     pub(super) restless: u64,
     pub(super) troubles: Vec<(Duration, Trouble)>,
 }
 
 impl Weather {
+    /// What halts partitions is mended by a new version of the service, which lets them go on.
+    pub(super) fn mend(&mut self) {
+        for policy in &mut self.policies {
+            if policy.on_exhausted == OnExhausted::Halt {
+                policy.on_exhausted = OnExhausted::DeadLetter;
+            }
+            if policy.on_invalid == OnInvalid::Halt {
+                policy.on_invalid = OnInvalid::Skip;
+            }
+        }
+    }
+
     pub(super) fn of(seed: &mut Seed) -> Self {
         let nodes = seed.between(2, 5) as usize;
         let topics: Vec<usize> = (0..seed.between(1, 2)).map(|_| seed.between(1, 6) as usize).collect();
@@ -83,11 +107,15 @@ impl Weather {
             revoke_budget: ms(seed.pick(&[100, 500, 1_000])),
             resume_after: ms(seed.pick(&[0, 20, 100, 400])),
             patience: ms(seed.pick(&[0, 50, 200])),
-            ..EngineConfig::default()
+            window: seed.pick(&[5, 50, 10_000]),
+            seed: seed.next(),
         };
         let troubles = troubles(seed, nodes, topics.len(), horizon);
+        let policies = topics.iter().map(|_| policy(seed)).collect();
         Weather {
             nodes,
+            policies,
+            keyless: some(seed, 300),
             keys: seed.pick(&[1, 3, 10, 40]),
             records: seed.between(20, 1_500) as usize,
             burst: seed.pick(&[1, 5, 40]),
@@ -99,6 +127,8 @@ impl Weather {
             invalid: some(seed, 200),
             poison: some(seed, 60),
             failing: some(seed, 300),
+            hopeless: some(seed, 300),
+            asking: some(seed, 50),
             slow: some(seed, 300),
             outliving: some(seed, 60),
             stuck: some(seed, 30),
@@ -106,11 +136,48 @@ impl Weather {
             commit_unanswered: some(seed, 300),
             commit_slow: some(seed, 400),
             commit_restamped: some(seed, 800),
+            letter_failed: some(seed, 400),
+            letter_refused: some(seed, 30),
+            letter_unanswered: some(seed, 200),
+            letter_slow: some(seed, 300),
             late_turn: some(seed, 100),
             restless: some(seed, 600),
             troubles,
             topics,
         }
+    }
+}
+
+fn policy(seed: &mut Seed) -> Policy {
+    let ms = Duration::from_millis;
+    let retry = RetryPolicy {
+        attempts: seed.pick(&[1, 2, 3, 6]),
+        initial_delay: ms(seed.pick(&[0, 20, 200])),
+        max_delay: ms(seed.pick(&[200, 3_000])),
+        multiplier: seed.pick(&[1, 2, 3]),
+        jitter: seed.pick(&[Jitter::Full, Jitter::None]),
+        max_elapsed: ms(seed.pick(&[100, 1_000, 300_000])),
+    };
+    Policy {
+        ordering: seed.pick(&[Ordering::Partition, Ordering::Key]),
+        concurrency: seed.pick(&[1, 3, 64]),
+        retry,
+        on_exhausted: seed.pick(&[
+            OnExhausted::DeadLetter,
+            OnExhausted::DeadLetter,
+            OnExhausted::DeadLetter,
+            OnExhausted::Skip,
+            OnExhausted::Halt,
+        ]),
+        on_invalid: seed.pick(&[
+            OnInvalid::Skip,
+            OnInvalid::Skip,
+            OnInvalid::DeadLetter,
+            OnInvalid::DeadLetter,
+            OnInvalid::Halt,
+        ]),
+        park_key: seed.permille(300),
+        ..Policy::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::broker::Broker;
+use super::broker::{Broker, Fate};
 use super::env::{Answer, Env, Event, Request};
 use super::group::{Group, MemberId};
 use super::member::Member;
@@ -127,6 +127,7 @@ impl World {
             | Event::CallEnds { node, .. }
             | Event::ToMember { node, .. }
             | Event::CommitEnds { node, .. }
+            | Event::LetterEnds { node, .. }
             | Event::Trouble(
                 Trouble::Rebuild { node } | Trouble::Rewind { node } | Trouble::Unsubscribe { node, .. },
             )
@@ -199,6 +200,17 @@ impl World {
                 let member = &mut members[node];
                 if member.up && member.life == life {
                     member.commit_ends(env, id, result);
+                }
+            }
+            Event::LetterStored { partition, offset, assignment } => {
+                env.rules.seen.dead_letters += 1;
+                env.rules.assignments[assignment].stored(offset);
+                env.broker.finish(partition, offset, Fate::Buried);
+            }
+            Event::LetterEnds { node, life, ticket, result } => {
+                let member = &mut members[node];
+                if member.up && member.life == life {
+                    member.letter_ends(env, ticket, result);
                 }
             }
             Event::Complete { round } => group.complete(env, round),
@@ -387,9 +399,14 @@ impl World {
     fn heal(&mut self) {
         let World { env, members, .. } = self;
         env.healed = true;
+        env.weather.mend();
         env.say(|| "all troubles are over");
         for (node, member) in members.iter_mut().enumerate() {
             member.host.heal(env);
+            if member.up && member.halted {
+                member.away = Duration::ZERO;
+                member.restart(env);
+            }
             for topic in 0..env.weather.topics.len() {
                 env.post_in(0, 500, Event::HandlersBack { node, topic });
                 env.post_in(0, 500, Event::SubscribeAgain { node, topic });

@@ -189,3 +189,12 @@ fn a_topic_without_handlers_holds_all_keys_of_a_partition() {
     let out = bed.tell(Input::Topics(&[topic("t", keyed(2))]));
     assert_eq!(offsets_of(&out), [[0], [1]], "the oldest first");
 }
+
+#[test]
+fn records_of_many_keys_pause_their_partition_though_none_of_them_waits() {
+    let mut bed = bed(1, keyed(10));
+    bed.engine.config.max_bytes = 1_000;
+    let out = bed.keys(0, 0, &["a", "b", "c", "d"]);
+    assert_eq!(offsets_of(&out).len(), 4, "all are out");
+    assert!(out.iter().any(|one| matches!(one, Output::Pause(list) if *list == [t(0)])), "{out:?}");
+}
