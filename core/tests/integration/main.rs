@@ -12,5 +12,6 @@ mod kafka_rebalance;
 mod kafka_security;
 mod kafka_wire;
 mod renewal;
+mod retries;
 mod starts;
 mod support;

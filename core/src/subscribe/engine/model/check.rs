@@ -116,9 +116,7 @@ impl Model {
             }
             Output::Drained { handled, abandoned } => {
                 assert!(draining && !self.drain.ended, "drained twice");
-                let sealed = |partition: &Partition| {
-                    matches!(partition.owner, Owner::Leaving(deadline, _) if self.now >= deadline)
-                };
+                let sealed = |partition: &Partition| matches!(partition.owner, Owner::Leaving(deadline, _) if self.now >= deadline);
                 let settled = self.partitions.iter().all(|partition| !partition.is_busy() || sealed(partition))
                     && self.commit.is_none()
                     && !self.partitions.iter().any(Partition::uncommitted);

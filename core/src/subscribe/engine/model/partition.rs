@@ -189,9 +189,8 @@ impl Partition {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let open = |record: &&Rec| {
-            matches!(record.fate, Fate::Waiting | Fate::Out(_) | Fate::Returned | Fate::Buried(..))
-        };
+        let open =
+            |record: &&Rec| matches!(record.fate, Fate::Waiting | Fate::Out(_) | Fate::Returned | Fate::Buried(..));
         self.records.values().filter(open).map(|record| record.bytes).sum()
     }
 
