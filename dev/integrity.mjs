@@ -79,7 +79,7 @@ class Members {
     const { brokers, groupId } = this;
     const input = JSON.stringify({ brokers, groupId, eventType: TYPE, file, config: CONFIG });
     this.#running[place] = spawn(process.execPath, [PROGRAM, input], {
-      stdio: ['ignore', 'inherit', 'inherit'],
+      stdio: ['pipe', 'inherit', 'inherit'],
     });
   }
 

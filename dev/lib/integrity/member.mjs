@@ -31,4 +31,9 @@ await bus.subscribe(eventType, {
   },
 });
 await bus.connect();
-process.once('SIGTERM', () => void bus.disconnect());
+process.once('SIGTERM', async () => {
+  await bus.disconnect();
+  process.exit();
+});
+// Nobody is left to judge when the run has ended, however it did.
+process.stdin.once('close', () => process.exit()).resume();
