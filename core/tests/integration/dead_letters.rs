@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use event_bus::testing::{TestBroker, TestBrokerOptions};
 use event_bus::{
     Bus, Config, DeadLetterFilter, DeadLetterReason, ErrorKind, Found, Headers, HeadersBuf, KafkaTransport, Log,
-    MemoryBroker, MemoryTransport, RawRecord, Record, ReplayOptions, SkipReason, Transport,
+    MemoryBroker, MemoryTransport, OnInvalid, RawRecord, Record, ReplayOptions, SkipReason, Transport,
 };
 use tokio::runtime::Runtime;
 
@@ -17,6 +17,7 @@ const PARTITIONS: i32 = 3;
 
 /// A bus with an event type and its dead-letter topic, both with three partitions.
 struct World {
+    cluster: String,
     bus: Bus,
     config: Config,
     event_type: String,
@@ -36,7 +37,7 @@ fn on_every_cluster<F: Future<Output = ()>>(scenario: impl Fn(World) -> F) {
         let ended = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
                 let bus = Bus::connect(config.clone()).await.unwrap();
-                scenario(World { bus: bus.clone(), config, event_type, letters }).await;
+                scenario(World { cluster: name.to_owned(), bus: bus.clone(), config, event_type, letters }).await;
                 bus.shutdown(PATIENCE).await;
             });
         }));
@@ -353,7 +354,7 @@ fn nothing_is_forgotten_when_a_publish_fails() {
     let config = support::config(&broker.address());
     runtime.block_on(async {
         let bus = Bus::connect(config.clone()).await.unwrap();
-        let world = World { bus, config, event_type, letters };
+        let world = World { cluster: "memory".into(), bus, config, event_type, letters };
         world.store_numbered(0..9).await;
         let timeout = event_bus::Error::new(ErrorKind::Timeout, "too late");
         broker.fail_publishes(Some(&world.event_type), 1, timeout);
@@ -429,4 +430,52 @@ fn a_record_that_is_handed_on_may_have_grown_by_half_on_a_real_broker() {
     assert_eq!(client.transport.send_on(&record, client.token()).unwrap(), event_bus::Enqueued::Yes);
     assert_eq!(client.completions.take(1)[0].error.as_ref().map(ToString::to_string), None);
     assert_eq!(read_all(&config, &letters)[0].value().map(<[u8]>::len), Some(value.len()));
+}
+
+#[test]
+fn a_record_that_nobody_can_handle_becomes_a_letter_byte_for_byte() {
+    on_every_cluster(|world| async move {
+        let mut config = world.config.clone();
+        config.policy.on_invalid = OnInvalid::DeadLetter;
+        config.policy.dead_letter_topic = "{topic}.failures".into();
+        let bus = Bus::connect(config.clone()).await.unwrap();
+        let all: Vec<u8> = (0..=255).collect();
+        let own = packed(&[("a", Some(b"1")), ("b", None), ("a", Some(&all)), ("", Some(b""))]);
+        let parts: [(Option<&[u8]>, Option<&[u8]>); 4] =
+            [(Some(b"key"), None), (None, Some(&all)), (Some(b""), Some(b"")), (None, None)];
+        for (key, value) in parts {
+            let headers = own.as_headers();
+            let (partition, timestamp) = (Some(2), Some(TIME));
+            let record = RawRecord { partition, timestamp, key, value, headers, ..RawRecord::new(&world.event_type) };
+            bus.publish_record(&record).await.unwrap();
+        }
+        let handler = |_| async { Ok::<_, event_bus::HandlerError>(()) };
+        let subscription = bus.subscribe(&world.event_type, handler).await.unwrap();
+        let letters = bus.dead_letters(&world.event_type);
+        let deadline = soon();
+        let listed = loop {
+            match letters.list(&DeadLetterFilter::default(), 10).await {
+                Ok(listed) if listed.len() == parts.len() => break listed,
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::UnknownTopic, "{error}"),
+            }
+            assert!(Instant::now() < deadline, "the letters were not written");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(listed.iter().all(|letter| letter.reason.as_deref() == Some("invalid")), "{listed:?}");
+        subscription.unsubscribe().await.unwrap();
+        for (index, (key, value)) in parts.into_iter().enumerate() {
+            let shown = letters.show(2, index as i64).await.unwrap();
+            assert_eq!((shown.record.key(), shown.record.value()), (key, value), "{index}");
+            assert_eq!((shown.record.timestamp, shown.own_headers()), (Some(TIME), own.as_headers()), "{index}");
+            assert_eq!((shown.info.source_partition, shown.info.source_offset), (2, index as i64));
+            assert_eq!(shown.info.group, config.group_id);
+        }
+        bus.shutdown(PATIENCE).await;
+        let cluster = transport(&config);
+        let partitions = cluster.partitions(&letters.topic().into(), soon()).unwrap();
+        // The mock cluster creates every topic with four.
+        assert_eq!(partitions, if world.cluster == "embedded" { 4 } else { PARTITIONS as u32 });
+        cluster.close();
+    });
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use event_bus::{ConfigOption, ErrorKind, OPTIONS, OptionType};
+use event_bus::{ConfigOption, DEAD_LETTER_HEADERS, ErrorKind, OPTIONS, OptionType};
 
 const OPTIONS_BEGIN: &str = "<!-- options: kept by core/tests/integration/docs.rs -->\n";
 const OPTIONS_END: &str = "<!-- /options -->";
@@ -69,4 +69,13 @@ fn the_readme_explains_every_kind_of_error() {
         let when = row.strip_prefix(&begin).unwrap_or_else(|| panic!("{row}\ndoes not begin with\n{begin}"));
         assert!(when.len() > 10, "{row}: say when it comes");
     }
+}
+
+#[test]
+fn the_readme_shows_the_headers_of_dead_letters() {
+    let text = fs::read_to_string(readme()).unwrap();
+    let begin = "<!-- dead-letter headers: kept by core/tests/integration/docs.rs -->\n";
+    let shown = between(&text, begin, "<!-- /dead-letter headers -->");
+    let rows: String = DEAD_LETTER_HEADERS.iter().map(|(name, doc)| format!("| `{name}` | {doc} |\n")).collect();
+    assert_eq!(shown, format!("| header | what it holds |\n|---|---|\n{rows}"));
 }
