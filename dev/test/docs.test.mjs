@@ -221,15 +221,15 @@ test('the README names every event of the log with its level, and no other', () 
   }
   const whole = read('README.md');
   const readme = whole.slice(whole.indexOf('\n### Logging'), whole.indexOf('\n### Security'));
-  const rows = [...readme.matchAll(/^\| ((?:`[a-z_]+`(?:, )?)+) \| ([a-z–]+) \| /gm)];
+  const rows = [...readme.matchAll(/^\| ((?:`[a-z_]+`(?:, )?)+) \| ([a-z–, ]+) \| /gm)];
   const listed = new Map();
   for (const [, names, level] of rows) {
     for (const [, name] of names.matchAll(/`(\w+)`/g)) listed.set(name, level);
   }
   assert.deepEqual([...listed.keys()].sort(), [...written.keys()].sort());
   for (const [event, levels] of written) {
-    // What librdkafka logs keeps its own level.
-    if (event !== 'client_log') assert.deepEqual([...levels], [listed.get(event)], event);
+    // A row with several levels is about an event whose level depends on what happened.
+    if (!/[–,]/.test(listed.get(event))) assert.deepEqual([...levels], [listed.get(event)], event);
   }
 });
 
