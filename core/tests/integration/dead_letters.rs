@@ -167,9 +167,9 @@ fn letters_are_listed_shown_and_replayed_byte_for_byte() {
     on_every_cluster(|world| async move {
         let all: Vec<u8> = (0..=255).collect();
         let own = packed(&[("a", Some(b"1")), ("b", None), ("a", Some(&all)), ("", Some(b""))]);
-        let parts: [[Option<&[u8]>; 2]; 4] =
-            [[Some(b"key"), None], [None, Some(&all)], [Some(b""), Some(b"")], [None, None]];
-        for (index, [key, value]) in parts.into_iter().enumerate() {
+        type Part<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+        let parts: [Part<'_>; 4] = [(Some(b"key"), None), (None, Some(&all)), (Some(b""), Some(b"")), (None, None)];
+        for (index, (key, value)) in parts.into_iter().enumerate() {
             let letter = Letter { offset: index as i64, key, value, own: own.clone(), ..Letter::default() };
             assert_eq!(world.store(letter).await, (1, index as i64));
         }
@@ -441,8 +441,8 @@ fn a_record_that_nobody_can_handle_becomes_a_letter_byte_for_byte() {
         let bus = Bus::connect(config.clone()).await.unwrap();
         let all: Vec<u8> = (0..=255).collect();
         let own = packed(&[("a", Some(b"1")), ("b", None), ("a", Some(&all)), ("", Some(b""))]);
-        let parts: [[Option<&[u8]>; 2]; 4] =
-            [[Some(b"key"), None], [None, Some(&all)], [Some(b""), Some(b"")], [None, None]];
+        let parts: [(Option<&[u8]>, Option<&[u8]>); 4] =
+            [(Some(b"key"), None), (None, Some(&all)), (Some(b""), Some(b"")), (None, None)];
         for (key, value) in parts {
             let headers = own.as_headers();
             let (partition, timestamp) = (Some(2), Some(TIME));
