@@ -147,13 +147,12 @@ pub extern "C" fn evbus_delivery_finish(
     stale: *mut bool,
     error: *mut *mut evbus_error,
 ) -> i32 {
-    boundary!(error error => {
-        let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
-        finish(delivery, verdict(outcome, reason)?, stale)
-    })
+    boundary!(error error => finish(delivery, outcome, reason, stale))
 }
 
-fn finish(delivery: *mut evbus_delivery, verdict: Verdict, stale: *mut bool) -> Result<()> {
+fn finish(delivery: *mut evbus_delivery, outcome: i32, reason: *const c_char, stale: *mut bool) -> Result<()> {
+    let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
+    let verdict = verdict(outcome, reason)?;
     let delivery = Shared::of(delivery)?;
     let late = delivery.live.is_stale();
     if !delivery.end(verdict) {
@@ -177,7 +176,7 @@ fn finish(delivery: *mut evbus_delivery, verdict: Verdict, stale: *mut bool) -> 
 /// Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_ack(delivery: *mut evbus_delivery, error: *mut *mut evbus_error) -> i32 {
-    boundary!(error error => finish(delivery, verdict(EVBUS_DONE, None)?, std::ptr::null_mut()))
+    boundary!(error error => finish(delivery, EVBUS_DONE, std::ptr::null(), std::ptr::null_mut()))
 }
 
 /// Says that the handling failed: evbus_delivery_finish with EVBUS_RETRY.
@@ -196,10 +195,7 @@ pub extern "C" fn evbus_delivery_retry(
     reason: *const c_char,
     error: *mut *mut evbus_error,
 ) -> i32 {
-    boundary!(error error => {
-        let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
-        finish(delivery, verdict(EVBUS_RETRY, reason)?, std::ptr::null_mut())
-    })
+    boundary!(error error => finish(delivery, EVBUS_RETRY, reason, std::ptr::null_mut()))
 }
 
 /// Has the event put into the dead-letter topic: evbus_delivery_finish with EVBUS_DEAD_LETTER.
@@ -218,10 +214,7 @@ pub extern "C" fn evbus_delivery_dead_letter(
     reason: *const c_char,
     error: *mut *mut evbus_error,
 ) -> i32 {
-    boundary!(error error => {
-        let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
-        finish(delivery, verdict(EVBUS_DEAD_LETTER, reason)?, std::ptr::null_mut())
-    })
+    boundary!(error error => finish(delivery, EVBUS_DEAD_LETTER, reason, std::ptr::null_mut()))
 }
 
 /// Holds a delivery beyond the callback that it was lent to, or once more.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use event_bus::{
-    Delivery, Error, ErrorKind, Failure, Finished, Intake, Level, Log, LogRecord, Outcome, Policy, RecordSink, Result,
-    Ticket, TopicSubscription,
+    Delivery, Epochs, Error, ErrorKind, Failure, Finished, Intake, Level, Log, LogRecord, Outcome, Policy, RecordSink,
+    Result, Ticket, TopicSubscription,
 };
 
 use crate::boundary::Shared;
@@ -194,28 +194,6 @@ impl Job for Call {
             Some(verdict) => handed.end_here(verdict),
             None => None,
         }
-    }
-}
-
-/// Per slot, the last epoch that something holds for; it holds for earlier ones too.
-#[derive(Default)]
-struct Epochs(RwLock<Vec<Option<u16>>>);
-
-impl Epochs {
-    fn set(&self, slot: u16, epoch: u16) {
-        let mut epochs = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let slot = usize::from(slot);
-        if epochs.len() <= slot {
-            epochs.resize(slot + 1, None);
-        }
-        epochs[slot] = Some(epoch);
-    }
-
-    fn covers(&self, ticket: Ticket) -> bool {
-        let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
-        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
-        epochs.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
     }
 }
 

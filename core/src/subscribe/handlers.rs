@@ -17,6 +17,7 @@ pub use self::error::HandlerError;
 
 use self::attempts::Attempts;
 use super::Intake;
+use super::epochs::Epochs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Delivery, Failure, Finished, Outcome, Ticket};
 use crate::log::{Level, Log, LogRecord};
@@ -86,28 +87,6 @@ impl Drop for Running {
 struct Subscribed {
     policy: Policy,
     handlers: Vec<Arc<Handler>>,
-}
-
-/// Per slot, the last epoch that something holds for; it holds for earlier ones too.
-#[derive(Default)]
-struct Epochs(RwLock<Vec<Option<u16>>>);
-
-impl Epochs {
-    fn set(&self, slot: u16, epoch: u16) {
-        let mut epochs = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let slot = usize::from(slot);
-        if epochs.len() <= slot {
-            epochs.resize(slot + 1, None);
-        }
-        epochs[slot] = Some(epoch);
-    }
-
-    fn covers(&self, ticket: Ticket) -> bool {
-        let epochs = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        // A run of an earlier assignment may still wait behind a handler that outlived it. Epochs wrap.
-        let is_behind = |last: u16| last.wrapping_sub(ticket.epoch()) <= u16::MAX / 2;
-        epochs.get(usize::from(ticket.slot())).is_some_and(|last| last.is_some_and(is_behind))
-    }
 }
 
 /// The handlers of one bus, and the sink that calls them.

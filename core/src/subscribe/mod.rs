@@ -7,6 +7,7 @@ mod commits;
 mod committer;
 mod dead_letters;
 mod engine;
+mod epochs;
 mod handlers;
 mod identity;
 mod keys;
@@ -41,6 +42,7 @@ use crate::runtime::{self, Worker, lock};
 use crate::shutdown::PhaseCell;
 use crate::transport::{Connectivity, RecordPublisher, RecordSink, Transport};
 
+pub use self::epochs::Epochs;
 pub use self::handlers::HandlerError;
 pub(crate) use self::handlers::{Handler, Handlers, inside_handler};
 

@@ -162,13 +162,16 @@ fn header<'a>(headers: Headers<'a>, name: &str) -> &'a str {
     std::str::from_utf8(headers.get(name).unwrap_or_else(|| panic!("no {name}"))).unwrap()
 }
 
+/// Of a record.
+type KeyAndValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
 #[test]
 fn letters_are_listed_shown_and_replayed_byte_for_byte() {
     on_every_cluster(|world| async move {
         let all: Vec<u8> = (0..=255).collect();
         let own = packed(&[("a", Some(b"1")), ("b", None), ("a", Some(&all)), ("", Some(b""))]);
-        type Part<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
-        let parts: [Part<'_>; 4] = [(Some(b"key"), None), (None, Some(&all)), (Some(b""), Some(b"")), (None, None)];
+        let parts: [KeyAndValue<'_>; 4] =
+            [(Some(b"key"), None), (None, Some(&all)), (Some(b""), Some(b"")), (None, None)];
         for (index, (key, value)) in parts.into_iter().enumerate() {
             let letter = Letter { offset: index as i64, key, value, own: own.clone(), ..Letter::default() };
             assert_eq!(world.store(letter).await, (1, index as i64));
@@ -441,7 +444,7 @@ fn a_record_that_nobody_can_handle_becomes_a_letter_byte_for_byte() {
         let bus = Bus::connect(config.clone()).await.unwrap();
         let all: Vec<u8> = (0..=255).collect();
         let own = packed(&[("a", Some(b"1")), ("b", None), ("a", Some(&all)), ("", Some(b""))]);
-        let parts: [(Option<&[u8]>, Option<&[u8]>); 4] =
+        let parts: [KeyAndValue<'_>; 4] =
             [(Some(b"key"), None), (None, Some(&all)), (Some(b""), Some(b"")), (None, None)];
         for (key, value) in parts {
             let headers = own.as_headers();
