@@ -75,8 +75,6 @@ export interface KafkaConfig extends DeliveryPolicy {
    * name of its own. Default none, or with `fromEnv()` that in `KAFKA_GROUP_INSTANCE_ID`.
    */
   readonly groupInstanceId?: string;
-  /** After how long without progress a partition that has records counts as stalled and is healed, in ms. Default 60 000. */
-  readonly stallTimeoutMs?: number;
   /** Any further property of librdkafka. One that would break a promise of the bus is refused. */
   readonly kafka?: Readonly<Record<string, string | number | boolean>>;
   /** Where the bus writes its log: by default the console, `false` for nowhere. See {@link Logger}. */

@@ -83,8 +83,6 @@ pub struct Config {
     pub policy: Policy,
     /// Names this member for ever, so that a restart within the session timeout moves no partition.
     pub group_instance_id: Option<String>,
-    /// After how long without progress a partition counts as stalled and is healed; 60 s by default.
-    pub stall_timeout: Duration,
     /// Further properties for librdkafka; those that would break a promise of the bus are refused.
     pub kafka: BTreeMap<String, String>,
 }
@@ -170,7 +168,6 @@ impl Config {
             max_poll_interval: Duration::from_secs(300),
             policy: Policy::default(),
             group_instance_id: None,
-            stall_timeout: Duration::from_secs(60),
             kafka: BTreeMap::new(),
         }
     }
@@ -258,7 +255,6 @@ impl fmt::Debug for Config {
             .field("max_poll_interval", &self.max_poll_interval)
             .field("policy", &self.policy)
             .field("group_instance_id", &self.group_instance_id)
-            .field("stall_timeout", &self.stall_timeout)
             .field("kafka", &kafka)
             .finish()
     }

@@ -89,7 +89,7 @@ pub enum OnExhausted {
     DeadLetter,
     /// It is logged, counted and passed over.
     Skip,
-    /// Its partition stops there until the process is restarted, and the bus is not healthy.
+    /// Its partition stops there as long as this member has it; whoever gets it next tries the record again.
     Halt,
 }
 
@@ -101,7 +101,7 @@ pub enum OnInvalid {
     Skip,
     /// It goes to the dead-letter topic, byte for byte.
     DeadLetter,
-    /// Its partition stops there until the process is restarted, and the bus is not healthy.
+    /// Its partition stops there as long as this member has it; whoever gets it next tries the record again.
     Halt,
 }
 

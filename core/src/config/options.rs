@@ -207,8 +207,6 @@ pub const OPTIONS: &[ConfigOption] = &[
     option("groupInstanceId", OptionType::Text, Field::GroupInstanceId, "")
         .env("KAFKA_GROUP_INSTANCE_ID")
         .doc("Names this member for ever: a restart within sessionTimeoutMs moves no partition. One per process."),
-    number("stallTimeoutMs", "ms", (1000, 86_400_000), Field::Millis(|config| &mut config.stall_timeout), "60000")
-        .doc("After how long without progress a partition that has records counts as stalled and is healed."),
     option("ordering", OptionType::Choice(ORDERINGS), Field::Ordering, "partition")
         .per_subscription()
         .doc("What must not overlap: events of a partition, or only those of a key."),

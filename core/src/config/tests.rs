@@ -74,7 +74,7 @@ fn every_option_is_read_from_json() {
         "connectTimeoutMs": 1, "publishTimeoutMs": 2, "shutdownTimeoutMs": 3, "maxInFlight": 4,
         "publishMaxInFlightBytes": 1e6, "maxQueuedBytes": 6000, "maxInFlightBytes": 7000, "messageMaxBytes": 5000,
         "compression": "zstd", "autoCreateTopics": false, "commitIntervalMs": 8, "sessionTimeoutMs": 900,
-        "heartbeatIntervalMs": 300, "maxPollIntervalMs": 4000, "groupInstanceId": " one ", "stallTimeoutMs": 1000,
+        "heartbeatIntervalMs": 300, "maxPollIntervalMs": 4000, "groupInstanceId": " one ",
         "ordering": "KEY", "concurrency": 9, "handlerTimeoutMs": 10, "onExhausted": "skip", "onInvalid": "halt",
         "parkKey": true, "deadLetterTopic": "dead.{topic}",
         "retry": {
@@ -125,7 +125,6 @@ fn every_option_is_read_from_json() {
             from: StartFrom::Earliest,
         },
         group_instance_id: Some("one".into()),
-        stall_timeout: Duration::from_millis(1000),
         kafka: kafka.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
     };
     assert_eq!(config, expected);

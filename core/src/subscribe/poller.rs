@@ -436,7 +436,8 @@ fn skipped_record(skipped: Skipped) -> LogRecord {
 /// The log record of a partition that stands still.
 fn partition_halted(halted: Halted) -> LogRecord {
     let Halted { source, offset, reason } = halted;
-    let message = format!("{source} stands still at offset {offset}, until the process starts again: {reason}");
+    let message =
+        format!("{source} stands still at offset {offset}, until another member or a restart tries it again: {reason}");
     LogRecord::new(Level::Error, "partition_halted", message)
         .with("topic", &*source.topic)
         .with("partition", source.partition)

@@ -64,7 +64,7 @@ pub(super) struct Member {
     writing: BTreeMap<u64, (usize, i64)>,
     /// What its topics want.
     policies: Vec<Policy>,
-    /// A partition stands still until the process starts again.
+    /// A partition stands still until somebody else tries.
     pub(super) halted: bool,
     drain_at: Option<Duration>,
     /// Handlers were added; the engine hears of it at that time.
