@@ -544,8 +544,11 @@ impl Drop for Client {
             // SAFETY: owned by the table and taken out of it.
             unsafe { rd::rd_kafka_topic_destroy(topic.as_ptr()) }
         }
+        // After a fatal error a consumer refuses to be closed, also by its destruction, which would then leave a
+        // thread behind that spins for ever.
+        let flags = if self.fatal_error().is_some() { rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE } else { 0 };
         // SAFETY: owned; nothing borrows from it any more.
-        unsafe { rd::rd_kafka_destroy(self.raw()) }
+        unsafe { rd::rd_kafka_destroy_flags(self.raw(), flags) }
     }
 }
 

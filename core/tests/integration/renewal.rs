@@ -1,9 +1,9 @@
 //! Clients that give up for good, and the bus that goes on.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use event_bus::{Bus, Delivery, ErrorKind, HandlerError, PublishOutcome};
+use event_bus::{Bus, Delivery, ErrorKind, HandlerError, KafkaTransport, Log, PublishOutcome, Transport};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
@@ -127,4 +127,24 @@ fn what_was_queued_was_not_sent_and_what_was_in_flight_is_unknown() {
         assert!(kinds.is_ok() || kinds == Err(ErrorKind::Internal), "a client that ended too soon says why: {kinds:?}");
         bus.shutdown(DEADLINE).await;
     });
+}
+
+#[test]
+fn a_consumer_that_gave_up_leaves_no_thread_behind() {
+    let broker = support::mock();
+    let topic = unique("order.placed");
+    broker.create_topic(&topic, 1).unwrap();
+    let config = support::config(broker.bootstrap());
+    let transport = KafkaTransport::new(&config, Log::new(None)).unwrap();
+    let mut consumer = transport.consumer(Arc::new(|| ())).unwrap();
+    consumer.subscribe(&[topic.as_str().into()]).unwrap();
+    consumer.provoke_fatal_error();
+    let (told, closed) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Waits for the client's threads.
+        consumer.close();
+        told.send(()).unwrap();
+    });
+    closed.recv_timeout(DEADLINE).expect("the client ends");
+    transport.close();
 }
