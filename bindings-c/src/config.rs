@@ -49,7 +49,7 @@ pub extern "C" fn evbus_config_new() -> *mut evbus_config {
 }
 
 /// Sets an option from text. Numbers are decimal, times in milliseconds, booleans true or false, lists separated by
-/// commas; "kafka.<property>" passes a property to librdkafka.
+/// commas; "kafka.NAME" passes the property NAME to librdkafka.
 ///
 /// @param config The configuration.
 /// @param key    The name of the option as the README lists it, for example "clientId" or "sasl.password".

@@ -14,13 +14,13 @@ type Signal = typeof globalThis extends { AbortSignal: { prototype: infer S } }
  * for (const [name, value] of context.headers) console.log(name, value?.toString('hex'));
  * ```
  */
-export interface EventHeaders extends Iterable<readonly [name: string, value: Buffer | null]> {
+export interface EventHeaders extends Iterable<readonly [name: string, value: Uint8Array | null]> {
   /** How many there are. */
   readonly size: number;
   /** The value of the last header of that name, read as UTF-8; `null` is Kafka's null. */
   get(name: string): string | null | undefined;
   /** The bytes of all headers of that name, in their order. */
-  getAll(name: string): readonly (Buffer | null)[];
+  getAll(name: string): readonly (Uint8Array | null)[];
 }
 
 /** Where an event comes from, which attempt this is, and when to give up. */

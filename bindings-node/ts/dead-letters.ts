@@ -75,7 +75,7 @@ export interface DeadLetter {
   /** The event's id; `null` where the record holds no event. */
   readonly eventId: string | null;
   /** The record's key; `null` is Kafka's null. */
-  readonly key: Buffer | null;
+  readonly key: Uint8Array | null;
   /** The bytes of key, value and headers. */
   readonly size: number;
   /** The consumer group that could not handle it. */
@@ -98,7 +98,7 @@ export interface DeadLetter {
 /** A dead letter with its record. */
 export interface DeadLetterRecord extends DeadLetter {
   /** The record's value; `null` is a tombstone. */
-  readonly value: Buffer | null;
+  readonly value: Uint8Array | null;
   /** The headers that the record had before it became a dead letter. */
   readonly headers: EventHeaders;
 }

@@ -345,7 +345,7 @@ impl OutgoingRecord<'_> {
 ///     headers: headers.as_headers(),
 ///     ..RawRecord::new("blobs")
 /// };
-/// assert_eq!(format!("{record:?}"), "RawRecord(blobs, 46 bytes)");
+/// assert_eq!(format!("{record:?}"), "RawRecord(blobs, 54 bytes)");
 /// ```
 #[derive(Clone, Copy)]
 pub struct RawRecord<'a> {

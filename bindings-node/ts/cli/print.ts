@@ -1,10 +1,11 @@
 import type { DeadLetter, DeadLetterRecord, ReplayReport } from '../dead-letters';
 
 /** Bytes as a text where they are one in UTF-8, and else with their encoding. */
-export function readable(bytes: Buffer | null): string | null | { readonly base64: string } {
+export function readable(bytes: Uint8Array | null): string | null | { readonly base64: string } {
   if (bytes === null) return null;
-  const text = bytes.toString('utf8');
-  return Buffer.from(text).equals(bytes) ? text : { base64: bytes.toString('base64') };
+  const buffer = Buffer.from(bytes);
+  const text = buffer.toString('utf8');
+  return Buffer.from(text).equals(buffer) ? text : { base64: buffer.toString('base64') };
 }
 
 /** On one line, whatever it holds: control characters could take over the terminal. */
