@@ -22,6 +22,7 @@ export class Examples {
    * @param {string} prefix of the installed library
    */
   constructor(folder, prefix) {
+    this.prefix = prefix;
     this.folder = join(folder, 'examples');
     this.env = environment(prefix);
     mkdirSync(this.folder);
@@ -69,9 +70,12 @@ export class Examples {
   }
 
   async buildGo() {
+    // Go's cache knows a package by its own flags and not by what pkg-config says of them: without one that differs
+    // from prefix to prefix it would link against the prefix of an earlier run.
+    const CGO_CFLAGS = `-O2 -g -DPREFIX=${Buffer.from(this.prefix).toString('hex')}`;
     await must(['go', 'build', '-o', this.#path('go'), '.'], {
       cwd: join(root, 'examples/go'),
-      env: this.env,
+      env: { ...this.env, CGO_CFLAGS },
     });
   }
 
