@@ -249,9 +249,9 @@ impl NativeBus {
             let connected = self.state.connected()?;
             let timeout = Duration::try_from_secs_f64(timeout_ms / 1000.0)
                 .map_err(|_| Error::new(ErrorKind::Argument, "timeoutMs must be a number of milliseconds"))?;
+            let ended = connected.bus.shutdown(timeout);
             self.answer(op, async move {
-                let report = connected.bus.shutdown(timeout).await;
-                serde_json::to_value(report)
+                serde_json::to_value(ended.await)
                     .map_err(|error| Error::new(ErrorKind::Internal, format!("the report cannot be written: {error}")))
             })
         })

@@ -308,7 +308,9 @@ impl Bus {
 
     /// Ends the bus within `timeout`, in order: no new work, running handlers finish, offsets are committed, the
     /// group is left, what was published is flushed. Idempotent; later calls get the same report.
-    pub async fn shutdown(&self, timeout: Duration) -> ShutdownReport {
+    ///
+    /// It begins with the call, not when the report is first awaited: what handlers finish since is in the report.
+    pub fn shutdown(&self, timeout: Duration) -> impl Future<Output = ShutdownReport> + Send + use<> {
         let mut report = self.0.report.subscribe();
         if !self.0.ending.swap(true, Ordering::SeqCst) {
             let deadline = Deadline::after(timeout);
@@ -322,9 +324,11 @@ impl Bus {
                 self.0.report.send_replace(Some(ShutdownReport::default()));
             }
         }
-        match report.wait_for(Option::is_some).await {
-            Ok(report) => report.unwrap_or_default(),
-            Err(_) => ShutdownReport::default(),
+        async move {
+            match report.wait_for(Option::is_some).await {
+                Ok(report) => report.unwrap_or_default(),
+                Err(_) => ShutdownReport::default(),
+            }
         }
     }
 

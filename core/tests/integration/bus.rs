@@ -244,6 +244,16 @@ fn only_topics_with_handlers_are_consumed() {
 }
 
 #[test]
+fn a_shutdown_begins_with_the_call() {
+    on_every_cluster(|config| async move {
+        let bus = Bus::connect(config).await.unwrap();
+        let ended = bus.shutdown(Duration::from_secs(10));
+        assert_ne!(bus.phase(), event_bus::Phase::Open, "before anybody awaits its report");
+        assert!(ended.await.clean);
+    });
+}
+
+#[test]
 fn handlers_may_publish_while_the_bus_drains() {
     on_every_cluster(|config| async move {
         let topic = support::unique("order.placed");
