@@ -257,6 +257,37 @@ impl Bus {
         }
     }
 
+    /// Calls `handler` for every record of a topic, whatever it holds: what [`Bus::publish_record`] wrote, and what other
+    /// programs did. Otherwise as [`Bus::subscribe`].
+    ///
+    /// A policy of its own for such a subscription is one with [`raw`](Policy::raw), for [`Bus::subscribe_with`]. All
+    /// handlers of one topic take records, or all take events.
+    ///
+    /// ```no_run
+    /// # async fn run(bus: &event_bus::Bus) -> event_bus::Result<()> {
+    /// bus.subscribe_records("blobs", |delivery| async move {
+    ///     let record = delivery.record();
+    ///     let bytes = record.value().map_or(0, <[u8]>::len);
+    ///     println!("{:?}: {bytes} bytes, {} headers", record.key(), record.headers().iter().count());
+    ///     Ok::<_, event_bus::HandlerError>(())
+    /// })
+    /// .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Bus::subscribe`].
+    pub async fn subscribe_records<F, R, E>(&self, topic: &str, handler: F) -> Result<Subscription>
+    where
+        F: Fn(Delivery) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<(), E>> + Send + 'static,
+        E: Into<HandlerError>,
+    {
+        let policy = Policy { raw: true, ..self.0.intake.policy().clone() };
+        self.subscribe_with(topic, policy, handler).await
+    }
+
     /// The dead letters of an event type, in the dead-letter topic that the configuration names for it.
     pub fn dead_letters(&self, event_type: &str) -> DeadLetters {
         let Inner { config, transport, publisher, phase, log, .. } = &*self.0;

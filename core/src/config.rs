@@ -4,6 +4,7 @@ mod input;
 mod json;
 mod nearest;
 mod options;
+mod policy;
 mod properties;
 #[cfg(test)]
 mod tests;

@@ -572,7 +572,8 @@ impl Delivery {
     /// The domain event in the record.
     ///
     /// # Errors
-    /// [`ErrorKind::Codec`] when the value is not an event. The bus hands out only records that are.
+    /// [`ErrorKind::Codec`] when the value is not an event. The bus hands out only records that are, except to
+    /// subscriptions of records as they are.
     pub fn event(&self) -> Result<Envelope<'_>> {
         codec::decode(&self.record)
     }

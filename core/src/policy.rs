@@ -155,6 +155,10 @@ pub struct Policy {
     pub dead_letter_topic: String,
     /// Where a group starts that has committed nothing; at the earliest by default.
     pub from: StartFrom,
+    /// Records are handed out as they are, whether they hold an event or not; false by default.
+    ///
+    /// Nothing is invalid then: `on_invalid` has nothing to say, and what a record holds is for its handler to read.
+    pub raw: bool,
 }
 
 impl Ordering {
@@ -214,6 +218,7 @@ impl Default for Policy {
             park_key: false,
             dead_letter_topic: "{topic}.dead-letter".to_owned(),
             from: StartFrom::default(),
+            raw: false,
         }
     }
 }

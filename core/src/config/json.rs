@@ -9,6 +9,7 @@ use super::Config;
 use super::input::{Input, kind, shown};
 use super::nearest::unknown;
 use super::options::OPTIONS;
+use super::policy::of_the_bus;
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Policy, RetryPolicy, StartFrom};
 
@@ -91,12 +92,7 @@ impl Config {
                 ("retry", other) => return Err(no_object(key, other)),
                 (key, _) if key.contains('.') => return Err(unknown(key)),
                 (key, value) => match OPTIONS.iter().find(|option| option.key == key) {
-                    Some(option) if !option.per_subscription => {
-                        let message = format!("{key} is an option of the bus, not of a subscription");
-                        return Err(Error::new(ErrorKind::Config, message)
-                            .with("option", key)
-                            .hint(format!("set {key} in the configuration of the bus")));
-                    }
+                    Some(option) if !option.per_subscription => return Err(of_the_bus(key)),
                     _ => config.put(key, Input::Json(value))?,
                 },
             }

@@ -123,6 +123,7 @@ fn every_option_is_read_from_json() {
             park_key: true,
             dead_letter_topic: "dead.{topic}".into(),
             from: StartFrom::Earliest,
+            raw: false,
         },
         group_instance_id: Some("one".into()),
         kafka: kafka.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
@@ -177,6 +178,7 @@ fn a_subscription_says_what_differs_from_the_configuration() {
         park_key: true,
         dead_letter_topic: "failures".into(),
         from: StartFrom::Timestamp(1_717_243_200_000),
+        raw: false,
     };
     assert_eq!(config.policy_from_json(&all).unwrap(), expected);
     for policy in [&expected, &Policy { from: StartFrom::Latest, ..Policy::default() }, &Policy::default()] {

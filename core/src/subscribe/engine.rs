@@ -122,6 +122,11 @@ impl Engine {
         !self.revocations.is_empty()
     }
 
+    /// Whether the handlers of a partition's topic take records that hold no event.
+    pub(crate) fn takes_raw(&self, source: &TopicPartition) -> bool {
+        self.by_source.get(source).is_some_and(|index| self.slots[*index as usize].policy.raw)
+    }
+
     fn assigned(&mut self, partitions: Vec<TopicPartition>) {
         for source in partitions {
             let index = match self.by_source.get(&source) {

@@ -279,6 +279,7 @@ impl Poller {
         self.recorder.received.fetch_add(1, Ordering::Relaxed);
         match codec::decode(&record).map(|event| event.occurred_on()) {
             Ok(occurred_on) => self.engine.handle(now, Input::Record(record, occurred_on)),
+            Err(_) if self.engine.takes_raw(&record.source) => self.engine.handle(now, Input::Record(record, None)),
             Err(error) => {
                 self.recorder.error(error.kind());
                 let failure = Failure {

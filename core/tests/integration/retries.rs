@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event_bus::{Bus, Config, Delivery, ErrorKind, HandlerError, Jitter, OnExhausted, Ordering, Policy, RetryPolicy};
+use event_bus::{
+    Bus, Config, Delivery, ErrorKind, HandlerError, HeadersBuf, Jitter, OnExhausted, Ordering, Policy, RawRecord,
+    RetryPolicy,
+};
 
 use crate::bus::{Logs, event, eventually, on_every_cluster};
 use crate::support::{PATIENCE, unique};
@@ -216,6 +219,66 @@ fn one_policy_holds_for_all_handlers_of_a_type() {
         let own = Policy { dead_letter_topic: "{topic}".into(), ..Policy::default() };
         let refused = bus.subscribe_with(&unique("other"), own, handler).await.unwrap_err();
         assert_eq!(refused.context("option"), Some("deadLetterTopic"));
+        bus.shutdown(PATIENCE).await;
+    });
+}
+
+#[test]
+fn records_come_as_they_are_whatever_they_hold() {
+    type Seen = (Option<Vec<u8>>, Option<Vec<u8>>, Vec<(String, Option<Vec<u8>>)>, u32, bool);
+    on_every_cluster(|config| async move {
+        let topic = unique("blobs");
+        let bus = Bus::connect(config).await.unwrap();
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let kept = seen.clone();
+        let handler = move |delivery: Delivery| {
+            let record = delivery.record();
+            let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+            let headers = record.headers().iter().map(|(name, value)| (name.to_owned(), owned(value))).collect();
+            let attempt = delivery.attempt();
+            let one = (owned(record.key()), owned(record.value()), headers, attempt, delivery.event().is_ok());
+            let again = one.1.is_none() && attempt == 1;
+            kept.lock().unwrap().push(one);
+            async move { if again { Err(HandlerError::retryable("a tombstone")) } else { Ok(()) } }
+        };
+        let mut headers = HeadersBuf::new();
+        headers.push("h", Some(&[0, 159]));
+        headers.push("h", None);
+        headers.push("h", Some(b""));
+        let own = headers.clone();
+        let plain = RawRecord { partition: Some(0), ..RawRecord::new(&topic) };
+        let binary =
+            RawRecord { key: Some(&[0, 255]), value: Some(&[255, 0, 159]), headers: own.as_headers(), ..plain };
+        bus.publish_record(&binary).await.unwrap();
+        bus.publish_record(&plain).await.unwrap();
+        let written = event(&topic, 1, 1);
+        let mut value = Vec::new();
+        written.encode(&mut headers, &mut value).unwrap();
+        let whole = RawRecord { value: Some(&value), headers: headers.as_headers(), ..plain };
+        bus.publish_record(&whole).await.unwrap();
+        bus.subscribe_with(&topic, Policy { raw: true, ..policy(3) }, handler).await.unwrap();
+        eventually("three records, one of them twice", || seen.lock().unwrap().len() >= 4).await;
+        let of = |record: &RawRecord<'_>, attempt: u32, is_event: bool| -> Seen {
+            let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+            let headers = record.headers.iter().map(|(name, value)| (name.to_owned(), owned(value))).collect();
+            (owned(record.key), owned(record.value), headers, attempt, is_event)
+        };
+        let expected = [of(&binary, 1, false), of(&plain, 1, false), of(&plain, 2, false), of(&whole, 1, true)];
+        assert_eq!(*seen.lock().unwrap(), expected);
+        assert_eq!(bus.metrics().consume.invalid, 0);
+        let events = |_| async { Ok::<_, HandlerError>(()) };
+        let refused = bus.subscribe(&topic, events).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Argument);
+        let other = unique("blobs");
+        let counted: Arc<AtomicUsize> = Arc::default();
+        let count = counted.clone();
+        let counts = move |_| {
+            count.fetch_add(1, SeqCst);
+            async { Ok::<_, HandlerError>(()) }
+        };
+        bus.subscribe_records(&other, counts).await.unwrap();
+        bus.publish_record(&RawRecord::new(&other)).await.unwrap();
+        eventually("a record without anything", || counted.load(SeqCst) == 1).await;
         bus.shutdown(PATIENCE).await;
     });
 }
