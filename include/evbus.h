@@ -206,6 +206,11 @@
 #define EVBUS_PENDING 4
 
 /**
+ * The handler failed and no attempt can succeed: what follows the last attempt, as onExhausted says, follows at once.
+ */
+#define EVBUS_FATAL 5
+
+/**
  * A connected event bus.
  */
 typedef struct evbus_bus evbus_bus;
@@ -219,6 +224,16 @@ typedef struct evbus_close_report evbus_close_report;
  * A configuration: options by their names in the README, and the log callback.
  */
 typedef struct evbus_config evbus_config;
+
+/**
+ * Which dead letters are meant, and how to replay them.
+ */
+typedef struct evbus_dead_letter_options evbus_dead_letter_options;
+
+/**
+ * Dead letters of one event type, as they were when they were looked at.
+ */
+typedef struct evbus_dead_letters evbus_dead_letters;
 
 /**
  * A received event on its way through one subscription.
@@ -248,9 +263,19 @@ typedef struct evbus_log_record evbus_log_record;
 typedef struct evbus_publish_results evbus_publish_results;
 
 /**
+ * What a replay did, or, as a dry run, would do.
+ */
+typedef struct evbus_replay_report evbus_replay_report;
+
+/**
  * A subscription of one event type.
  */
 typedef struct evbus_subscription evbus_subscription;
+
+/**
+ * Options of one subscription: what it does not say is as the bus was configured.
+ */
+typedef struct evbus_subscription_options evbus_subscription_options;
 
 /**
  * A Kafka cluster inside this process, for demos and tests without a Kafka. It has limits: a partition keeps about
@@ -329,8 +354,8 @@ typedef struct {
  *
  * @param delivery  The event, valid during the call and longer if it is retained.
  * @param user_data What was given to evbus_bus_subscribe.
- * @return EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER, EVBUS_SKIP or EVBUS_PENDING; any other number counts as
- * EVBUS_RETRY and is logged.
+ * @return EVBUS_DONE, EVBUS_RETRY, EVBUS_FATAL, EVBUS_DEAD_LETTER, EVBUS_SKIP or EVBUS_PENDING; any other number counts
+ * as EVBUS_RETRY and is logged.
  *
  * Thread: one of the callback threads of the bus; calls for one partition come one after the other, those of
  * different partitions side by side. It may block and may publish, but not close the bus, and must not leave by
@@ -1169,7 +1194,7 @@ void evbus_publish_results_free(evbus_publish_results *results);
  * handler returns afterwards changes nothing.
  *
  * @param delivery The delivery.
- * @param outcome  EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER or EVBUS_SKIP.
+ * @param outcome  EVBUS_DONE, EVBUS_RETRY, EVBUS_FATAL, EVBUS_DEAD_LETTER or EVBUS_SKIP.
  * @param reason   Why, for the log and the dead letter, or NULL.
  * @param stale    Where it goes whether the partition is being or has been handed over, or the bus closes, so that
  *                 the outcome may come too late and the event be delivered again; or NULL.
@@ -1226,6 +1251,31 @@ int32_t evbus_delivery_retry(evbus_delivery *delivery, const char *reason, evbus
  * Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
  */
 int32_t evbus_delivery_dead_letter(evbus_delivery *delivery, const char *reason, evbus_error **error);
+
+/**
+ * Says that the handling failed, with a code of the program's own: evbus_delivery_finish for handlers that tell their
+ * failures apart. A handler calls it and returns the same outcome.
+ *
+ * @param delivery The delivery.
+ * @param outcome  EVBUS_RETRY when another attempt may succeed, EVBUS_FATAL when none can, EVBUS_DEAD_LETTER or
+ *                 EVBUS_SKIP.
+ * @param code     What kind of failure it is, for the dead letter, for example "OUT_OF_STOCK"; NULL for
+ *                 EVBUS_HANDLER.
+ * @param reason   Why, for the log and the dead letter, or NULL.
+ * @param stale    As in evbus_delivery_finish, or NULL.
+ * @param error    Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the texts are copied; the delivery stays the caller's, who still releases it.
+ * Thread: any; never blocks.
+ * Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before; EVBUS_ERR_ARGUMENT for a number that is no failure.
+ */
+int32_t evbus_delivery_fail(evbus_delivery *delivery,
+                            int32_t outcome,
+                            const char *code,
+                            const char *reason,
+                            bool *stale,
+                            evbus_error **error);
 
 /**
  * Holds a delivery beyond the callback that it was lent to, or once more.
@@ -1450,6 +1500,52 @@ bool evbus_delivery_occurred_on(const evbus_delivery *delivery, int64_t *millise
 evbus_str evbus_delivery_payload(const evbus_delivery *delivery);
 
 /**
+ * Makes options that say nothing yet.
+ *
+ * @return The options; NULL only after a defect of the library.
+ *
+ * Ownership: the caller's; free them with evbus_subscription_options_free.
+ * Thread: any; never blocks.
+ */
+evbus_subscription_options *evbus_subscription_options_new(void);
+
+/**
+ * Sets an option from text, as evbus_config_set does for the whole bus: those that the README lists as options of
+ * subscriptions ("ordering", "concurrency", "retry.attempts", "onExhausted", "onInvalid", "parkKey",
+ * "deadLetterTopic", ...), and two more:
+ *
+ * - "from": where a group starts that has committed nothing yet: "earliest" (the default), "latest", or a time in
+ *   milliseconds since the Unix epoch.
+ * - "raw": "true" for records as they are, whether they hold an event or not; "false" by default. The functions for
+ *   the envelope then give nothing where a record is no event.
+ *
+ * @param options The options.
+ * @param key     The name of the option.
+ * @param value   Its value.
+ * @param error   Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the texts are copied; the error is the caller's.
+ * Thread: any; never blocks.
+ * Errors: EVBUS_ERR_CONFIG for an unknown key, for an option of the bus as a whole, for a value that the option does
+ * not take, and for handlerTimeoutMs, because a call into C cannot be ended.
+ */
+int32_t evbus_subscription_options_set(evbus_subscription_options *options,
+                                       const char *key,
+                                       const char *value,
+                                       evbus_error **error);
+
+/**
+ * Frees options.
+ *
+ * @param options The options, or NULL, which does nothing.
+ *
+ * Ownership: takes the options back. Subscriptions that were made with them keep what they say.
+ * Thread: any; never blocks.
+ */
+void evbus_subscription_options_free(evbus_subscription_options *options);
+
+/**
  * Calls a handler for every event of a type, from now on, one at a time per partition and at least once.
  *
  * Several subscriptions of one type each get every event. An event whose handler fails is tried again in its place, as
@@ -1483,6 +1579,34 @@ int32_t evbus_bus_subscribe(const evbus_bus *bus,
                             evbus_error **error);
 
 /**
+ * As evbus_bus_subscribe, with options of its own.
+ *
+ * @param bus            The bus.
+ * @param event_type     The type, which is also the topic.
+ * @param options        The options, which are copied, or NULL for those of the bus. All subscriptions of a type have
+ *                       the same ones.
+ * @param callback       The handler.
+ * @param user_data      Given to the handler.
+ * @param user_data_free Called once with user_data when no call will use it any more, or NULL.
+ * @param subscription   Where the subscription goes, or NULL: then it lasts as long as the bus.
+ * @param error          Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: as evbus_bus_subscribe; the options stay the caller's.
+ * Thread: as evbus_bus_subscribe.
+ * Errors: as evbus_bus_subscribe; EVBUS_ERR_ARGUMENT also when another subscription of the type has other options;
+ * EVBUS_ERR_CONFIG also for options that contradict each other.
+ */
+int32_t evbus_bus_subscribe_with(const evbus_bus *bus,
+                                 const char *event_type,
+                                 const evbus_subscription_options *options,
+                                 evbus_delivery_fn callback,
+                                 void *user_data,
+                                 evbus_free_fn user_data_free,
+                                 evbus_subscription **subscription,
+                                 evbus_error **error);
+
+/**
  * Subscribes to a type without a handler: evbus_subscription_poll gives the events, one at a time per partition and at
  * least once. The next event of a partition comes when the one before is finished.
  *
@@ -1500,6 +1624,28 @@ int32_t evbus_bus_subscribe_pull(const evbus_bus *bus,
                                  const char *event_type,
                                  evbus_subscription **subscription,
                                  evbus_error **error);
+
+/**
+ * As evbus_bus_subscribe_pull, with options of its own.
+ *
+ * @param bus          The bus.
+ * @param event_type   The type, which is also the topic.
+ * @param options      The options, which are copied, or NULL for those of the bus. All subscriptions of a type have
+ *                     the same ones.
+ * @param subscription Where the subscription goes.
+ * @param error        Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the subscription is the caller's, who frees it with evbus_subscription_free; the options stay the
+ * caller's.
+ * Thread: as evbus_bus_subscribe.
+ * Errors: as evbus_bus_subscribe_with.
+ */
+int32_t evbus_bus_subscribe_pull_with(const evbus_bus *bus,
+                                      const char *event_type,
+                                      const evbus_subscription_options *options,
+                                      evbus_subscription **subscription,
+                                      evbus_error **error);
 
 /**
  * Takes the next event of a subscription without a handler.
@@ -1565,6 +1711,286 @@ int32_t evbus_subscription_unsubscribe(const evbus_subscription *subscription,
  * Thread: any; never blocks.
  */
 void evbus_subscription_free(evbus_subscription *subscription);
+
+/**
+ * Makes options that say nothing yet: all letters, all of each replay.
+ *
+ * @return The options; NULL only after a defect of the library.
+ *
+ * Ownership: the caller's; free them with evbus_dead_letter_options_free.
+ * Thread: any; never blocks.
+ */
+evbus_dead_letter_options *evbus_dead_letter_options_new(void);
+
+/**
+ * Sets an option from text. What is set has to hold all together:
+ *
+ * - "reason": one of exhausted, fatal, invalid, parked, requested, or several, separated by commas.
+ * - "since", "until": the last attempt failed then or later, before then; in milliseconds since the Unix epoch.
+ * - "partition", "offset": where they lie in the dead-letter topic; an offset needs its partition.
+ * - "limit": how many letters at most; 100 by default for a list, no bound for a replay.
+ * - "deadLetterTopic": the topic that they lie in, where a subscription had one of its own.
+ *
+ * For replays only:
+ *
+ * - "ratePerSecond": how many letters a second at most, for example 0.5; no bound by default.
+ * - "dryRun": "true" only tells what would be replayed; "false" by default.
+ * - "maxReplays": an event that was replayed so often is skipped and reported; 3 by default.
+ *
+ * @param options The options.
+ * @param key     The name of the option.
+ * @param value   Its value.
+ * @param error   Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the texts are copied; the error is the caller's.
+ * Thread: any; never blocks.
+ * Errors: EVBUS_ERR_ARGUMENT for an unknown key and for a value that the option does not take.
+ */
+int32_t evbus_dead_letter_options_set(evbus_dead_letter_options *options,
+                                      const char *key,
+                                      const char *value,
+                                      evbus_error **error);
+
+/**
+ * Asks for the letters of one key, which is the aggregate id where the records are events.
+ *
+ * @param options The options.
+ * @param key     The bytes; NULL for any key again.
+ * @param len     Their number.
+ * @param error   Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the bytes are copied; the error is the caller's.
+ * Thread: any; never blocks.
+ * Errors: EVBUS_ERR_ARGUMENT for NULL with a length.
+ */
+int32_t evbus_dead_letter_options_set_key(evbus_dead_letter_options *options,
+                                          const uint8_t *key,
+                                          size_t len,
+                                          evbus_error **error);
+
+/**
+ * Frees options.
+ *
+ * @param options The options, or NULL, which does nothing.
+ *
+ * Ownership: takes the options back.
+ * Thread: any; never blocks.
+ */
+void evbus_dead_letter_options_free(evbus_dead_letter_options *options);
+
+/**
+ * Looks at the dead letters of an event type, those whose last attempt failed first in front. Letters that were
+ * replayed stay in their topic and in the list. With partition and offset it is the one letter that lies there, with
+ * its value and headers.
+ *
+ * @param bus        The bus.
+ * @param event_type The type, which is also the topic that the records come from.
+ * @param options    Which letters, or NULL for the first 100.
+ * @param letters    Where the list goes.
+ * @param error      Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the list is the caller's, who frees it with evbus_dead_letters_free; the options stay the caller's.
+ * Thread: any, handlers included, but not completion and log callbacks; blocks while the topic is read, until the bus
+ * closes.
+ * Errors: EVBUS_ERR_UNKNOWN_TOPIC while there is no dead-letter topic; EVBUS_ERR_ARGUMENT for options of replays, for
+ * an offset without its partition, and when no letter lies there; EVBUS_ERR_TIMEOUT; EVBUS_ERR_UNAVAILABLE;
+ * EVBUS_ERR_REJECTED without the right to read; EVBUS_ERR_CLOSED.
+ */
+int32_t evbus_bus_dead_letters(const evbus_bus *bus,
+                               const char *event_type,
+                               const evbus_dead_letter_options *options,
+                               evbus_dead_letters **letters,
+                               evbus_error **error);
+
+/**
+ * How many letters a list has.
+ *
+ * @param letters The list.
+ * @return The number; 0 for NULL.
+ *
+ * Ownership: borrows.
+ * Thread: any; never blocks.
+ */
+size_t evbus_dead_letters_count(const evbus_dead_letters *letters);
+
+/**
+ * The partition of the dead-letter topic that a letter lies in.
+ *
+ * @param letters The list.
+ * @param index   The number of the letter, from 0.
+ * @return The partition; -1 for a number that is none.
+ *
+ * Ownership: borrows.
+ * Thread: any; never blocks.
+ */
+int32_t evbus_dead_letters_partition(const evbus_dead_letters *letters, size_t index);
+
+/**
+ * The offset at which a letter lies in its partition.
+ *
+ * @param letters The list.
+ * @param index   The number of the letter, from 0.
+ * @return The offset; -1 for a number that is none.
+ *
+ * Ownership: borrows.
+ * Thread: any; never blocks.
+ */
+int64_t evbus_dead_letters_offset(const evbus_dead_letters *letters, size_t index);
+
+/**
+ * What is known of a letter, by name: "sourceTopic", "sourcePartition", "sourceOffset", "timestamp", "eventId",
+ * "group", "reason", "handler", "attempts", "errorCode", "errorMessage", "firstFailedAt", "lastFailedAt", "reduced",
+ * "replays", "size", "partition", "offset". Numbers are decimal, times in milliseconds since the Unix epoch.
+ *
+ * @param letters The list.
+ * @param index   The number of the letter, from 0.
+ * @param name    Which field.
+ * @return The value as text, or NULL where the letter does not have it.
+ *
+ * Ownership: belongs to the list.
+ * Thread: any; never blocks.
+ */
+const char *evbus_dead_letters_field(const evbus_dead_letters *letters,
+                                     size_t index,
+                                     const char *name);
+
+/**
+ * The record's key.
+ *
+ * @param letters The list.
+ * @param index   The number of the letter, from 0.
+ * @return The bytes; data is NULL for Kafka's null.
+ *
+ * Ownership: belongs to the list.
+ * Thread: any; never blocks.
+ */
+evbus_bytes evbus_dead_letters_key(const evbus_dead_letters *letters, size_t index);
+
+/**
+ * The record's value, of a letter that was asked for by partition and offset.
+ *
+ * @param letters The list.
+ * @param index   The number of the letter, from 0.
+ * @return The bytes; data is NULL for Kafka's null, and for letters of a longer list.
+ *
+ * Ownership: belongs to the list.
+ * Thread: any; never blocks.
+ */
+evbus_bytes evbus_dead_letters_value(const evbus_dead_letters *letters, size_t index);
+
+/**
+ * One header that the record had before it became a dead letter, of a letter that was asked for by partition and
+ * offset.
+ *
+ * @param letters The list.
+ * @param index   The number of the letter, from 0.
+ * @param header  The number of the header, from 0.
+ * @param name    Where the name goes.
+ * @param value   Where the value goes; its data is NULL for Kafka's null.
+ * @return false, with nothing written, when there is no header of that number.
+ *
+ * Ownership: both belong to the list.
+ * Thread: any; never blocks.
+ */
+bool evbus_dead_letters_header(const evbus_dead_letters *letters,
+                               size_t index,
+                               size_t header,
+                               evbus_str *name,
+                               evbus_bytes *value);
+
+/**
+ * Frees a list.
+ *
+ * @param letters The list, or NULL, which does nothing.
+ *
+ * Ownership: takes the list back, with everything that was taken from it.
+ * Thread: any; never blocks.
+ */
+void evbus_dead_letters_free(evbus_dead_letters *letters);
+
+/**
+ * Publishes dead letters to the topic and partition that they came from, as they were, with the headers
+ * dead-letter.replay-id and dead-letter.replay-count. It goes on where the last replay with the same filter ended, and
+ * ends where the topic ended when it began: killed and started again it leaves nothing out and repeats at most the
+ * last 100 letters, which their replay id tells. With partition and offset it always replays that letter.
+ *
+ * @param bus        The bus.
+ * @param event_type The type, which is also the topic that the records come from.
+ * @param options    Which letters and how, or NULL for all.
+ * @param report     Where the report goes, or NULL.
+ * @param error      Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the report is the caller's, who frees it with evbus_replay_report_free; the options stay the caller's.
+ * Thread: any, handlers included, but not completion and log callbacks; blocks until the replay has ended, as long as
+ * ratePerSecond makes it take. Closing the bus ends it.
+ * Errors: as evbus_bus_dead_letters; EVBUS_ERR_UNKNOWN_TOPIC also when the event's topic is gone; and the code of a
+ * publish that may succeed later. evbus_error_context(error, "replayed") says how many letters were replayed before;
+ * call it again to go on.
+ */
+int32_t evbus_bus_replay_dead_letters(const evbus_bus *bus,
+                                      const char *event_type,
+                                      const evbus_dead_letter_options *options,
+                                      evbus_replay_report **report,
+                                      evbus_error **error);
+
+/**
+ * Letters that are stored in the event's topic again, or would be.
+ *
+ * @param report The report.
+ * @return The number; 0 for NULL.
+ *
+ * Ownership: borrows.
+ * Thread: any; never blocks.
+ */
+uint64_t evbus_replay_report_replayed(const evbus_replay_report *report);
+
+/**
+ * Letters that match and were not replayed: too often before, without their record, or refused by the broker.
+ *
+ * @param report The report.
+ * @return The number; 0 for NULL.
+ *
+ * Ownership: borrows.
+ * Thread: any; never blocks.
+ */
+uint64_t evbus_replay_report_skipped(const evbus_replay_report *report);
+
+/**
+ * Whether nothing that matches is left: the end was reached, not the limit.
+ *
+ * @param report The report.
+ * @return false for NULL.
+ *
+ * Ownership: borrows.
+ * Thread: any; never blocks.
+ */
+bool evbus_replay_report_complete(const evbus_replay_report *report);
+
+/**
+ * The whole report as a JSON object: read, replayed, skipped, skippedLetters (the first 1000, each with partition,
+ * offset, replays and why), dryRun, complete.
+ *
+ * @param report The report.
+ * @return The text; never NULL; "{}" for NULL.
+ *
+ * Ownership: belongs to the report.
+ * Thread: any; never blocks.
+ */
+const char *evbus_replay_report_json(const evbus_replay_report *report);
+
+/**
+ * Frees a report.
+ *
+ * @param report The report, or NULL, which does nothing.
+ *
+ * Ownership: takes the report back, with the text that was taken from it.
+ * Thread: any; never blocks.
+ */
+void evbus_replay_report_free(evbus_replay_report *report);
 
 /**
  * Starts a cluster on free ports of 127.0.0.1; it takes a few milliseconds.

@@ -29,6 +29,8 @@ enum class outcome : std::int32_t {
     retry = EVBUS_RETRY,
     dead_letter = EVBUS_DEAD_LETTER,
     skip = EVBUS_SKIP,
+    /* No attempt can succeed: what follows the last attempt follows at once. */
+    fatal = EVBUS_FATAL,
 };
 
 /* Why a call failed. */

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use event_bus::{Bus, Error, ErrorKind, FramePublisher, Log, Observer, Phase, Result, ShutdownReport};
+use event_bus::{Bus, Error, ErrorKind, FramePublisher, Log, Observer, Phase, Policy, Result, ShutdownReport};
 
 use crate::boundary::{
     Object, Out, boundary, free_object, give_text, is_forked, known, new_object, object, watch_forks,
@@ -63,17 +63,21 @@ pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the event bus is closed or closing").hint("connect a new bus")
 }
 
+/// # Errors
+/// `Config` for what this face cannot keep.
+pub(crate) fn check_policy(policy: &Policy) -> Result<()> {
+    if policy.handler_timeout.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Config, "handlerTimeoutMs cannot be kept: a call into C cannot be ended")
+        .with("option", "handlerTimeoutMs")
+        .hint("leave it out, and bound what handlers do themselves"))
+}
+
 impl Connected {
     fn open(settings: crate::config::Settings) -> Result<Arc<Self>> {
         let crate::config::Settings { config, log, callback_threads } = settings;
-        if config.policy.handler_timeout.is_some() {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "handlerTimeoutMs cannot be kept: a call into C cannot be ended",
-            )
-            .with("option", "handlerTimeoutMs")
-            .hint("leave it out, and bound what handlers do themselves"));
-        }
+        check_policy(&config.policy)?;
         let gate = Arc::new(Gate::default());
         let observer = log.map(|call| Arc::new(LogObserver { call, gate: gate.clone() }) as Arc<dyn Observer>);
         let log = Log::new(observer.clone());

@@ -4,11 +4,11 @@ use std::ffi::c_char;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use event_bus::{Delivery, Error, ErrorKind, Outcome, Result};
+use event_bus::{Delivery, Error, ErrorKind, Result};
 
 use crate::boundary::{Object, Shared, boundary, known, object, set_if_wanted, text};
 use crate::error::evbus_error;
-use crate::feed::{Live, Verdict};
+use crate::feed::{Live, Reason, Sum, Verdict};
 use crate::text::{evbus_bytes, evbus_str};
 
 /// Handled: the event counts as finished.
@@ -22,6 +22,8 @@ pub const EVBUS_SKIP: i32 = 3;
 /// The handler goes on elsewhere and finishes later by evbus_delivery_finish. It must have called
 /// evbus_delivery_retain before, else this counts as EVBUS_RETRY.
 pub const EVBUS_PENDING: i32 = 4;
+/// The handler failed and no attempt can succeed: what follows the last attempt, as onExhausted says, follows at once.
+pub const EVBUS_FATAL: i32 = 5;
 
 /// A received event on its way through one subscription.
 pub struct evbus_delivery {
@@ -112,24 +114,27 @@ impl Drop for Handed {
 
 /// # Errors
 /// `Argument` for a number that finishes nothing.
-pub(crate) fn verdict(outcome: i32, reason: Option<&str>) -> Result<Verdict> {
-    match outcome {
-        EVBUS_DONE => Ok(Verdict::Answer(Outcome::Done, String::new())),
-        EVBUS_RETRY => Ok(Verdict::failed(reason.unwrap_or("the handler returned EVBUS_RETRY"))),
-        EVBUS_DEAD_LETTER => {
-            Ok(Verdict::Answer(Outcome::DeadLetter, reason.unwrap_or("the handler returned EVBUS_DEAD_LETTER").into()))
+pub(crate) fn verdict(outcome: i32, code: Option<&str>, message: Option<&str>) -> Result<Verdict> {
+    let (sum, name) = match outcome {
+        EVBUS_DONE => return Ok(Verdict::Answer(Sum::Done, None)),
+        EVBUS_RETRY => (Sum::Failed, "EVBUS_RETRY"),
+        EVBUS_DEAD_LETTER => (Sum::DeadLetter, "EVBUS_DEAD_LETTER"),
+        EVBUS_SKIP => (Sum::Skip, "EVBUS_SKIP"),
+        EVBUS_FATAL => (Sum::Fatal, "EVBUS_FATAL"),
+        _ => {
+            return Err(Error::new(ErrorKind::Argument, format!("{outcome} is no outcome"))
+                .hint("pass EVBUS_DONE, EVBUS_RETRY, EVBUS_FATAL, EVBUS_DEAD_LETTER or EVBUS_SKIP"));
         }
-        EVBUS_SKIP => Ok(Verdict::Answer(Outcome::Skip, reason.unwrap_or("the handler returned EVBUS_SKIP").into())),
-        _ => Err(Error::new(ErrorKind::Argument, format!("{outcome} is no outcome"))
-            .hint("pass EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER or EVBUS_SKIP")),
-    }
+    };
+    let message = message.map_or_else(|| format!("the handler returned {name}"), str::to_owned);
+    Ok(Verdict::Answer(sum, Some(Reason { code: code.map(str::to_owned), message })))
 }
 
 /// Says how the handling ended, from any thread, also before the handler returned. The first call wins; what the
 /// handler returns afterwards changes nothing.
 ///
 /// @param delivery The delivery.
-/// @param outcome  EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER or EVBUS_SKIP.
+/// @param outcome  EVBUS_DONE, EVBUS_RETRY, EVBUS_FATAL, EVBUS_DEAD_LETTER or EVBUS_SKIP.
 /// @param reason   Why, for the log and the dead letter, or NULL.
 /// @param stale    Where it goes whether the partition is being or has been handed over, or the bus closes, so that
 ///                 the outcome may come too late and the event be delivered again; or NULL.
@@ -147,12 +152,18 @@ pub extern "C" fn evbus_delivery_finish(
     stale: *mut bool,
     error: *mut *mut evbus_error,
 ) -> i32 {
-    boundary!(error error => finish(delivery, outcome, reason, stale))
+    boundary!(error error => finish(delivery, outcome, std::ptr::null(), reason, stale))
 }
 
-fn finish(delivery: *mut evbus_delivery, outcome: i32, reason: *const c_char, stale: *mut bool) -> Result<()> {
-    let reason = if reason.is_null() { None } else { Some(text(reason, "reason")?) };
-    let verdict = verdict(outcome, reason)?;
+fn finish(
+    delivery: *mut evbus_delivery,
+    outcome: i32,
+    code: *const c_char,
+    reason: *const c_char,
+    stale: *mut bool,
+) -> Result<()> {
+    let given = |pointer: *const c_char, name| if pointer.is_null() { Ok(None) } else { text(pointer, name).map(Some) };
+    let verdict = verdict(outcome, given(code, "code")?, given(reason, "reason")?)?;
     let delivery = Shared::of(delivery)?;
     let late = delivery.live.is_stale();
     if !delivery.end(verdict) {
@@ -176,7 +187,7 @@ fn finish(delivery: *mut evbus_delivery, outcome: i32, reason: *const c_char, st
 /// Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_ack(delivery: *mut evbus_delivery, error: *mut *mut evbus_error) -> i32 {
-    boundary!(error error => finish(delivery, EVBUS_DONE, std::ptr::null(), std::ptr::null_mut()))
+    boundary!(error error => finish(delivery, EVBUS_DONE, std::ptr::null(), std::ptr::null(), std::ptr::null_mut()))
 }
 
 /// Says that the handling failed: evbus_delivery_finish with EVBUS_RETRY.
@@ -195,7 +206,7 @@ pub extern "C" fn evbus_delivery_retry(
     reason: *const c_char,
     error: *mut *mut evbus_error,
 ) -> i32 {
-    boundary!(error error => finish(delivery, EVBUS_RETRY, reason, std::ptr::null_mut()))
+    boundary!(error error => finish(delivery, EVBUS_RETRY, std::ptr::null(), reason, std::ptr::null_mut()))
 }
 
 /// Has the event put into the dead-letter topic: evbus_delivery_finish with EVBUS_DEAD_LETTER.
@@ -214,7 +225,41 @@ pub extern "C" fn evbus_delivery_dead_letter(
     reason: *const c_char,
     error: *mut *mut evbus_error,
 ) -> i32 {
-    boundary!(error error => finish(delivery, EVBUS_DEAD_LETTER, reason, std::ptr::null_mut()))
+    boundary!(error error => finish(delivery, EVBUS_DEAD_LETTER, std::ptr::null(), reason, std::ptr::null_mut()))
+}
+
+/// Says that the handling failed, with a code of the program's own: evbus_delivery_finish for handlers that tell their
+/// failures apart. A handler calls it and returns the same outcome.
+///
+/// @param delivery The delivery.
+/// @param outcome  EVBUS_RETRY when another attempt may succeed, EVBUS_FATAL when none can, EVBUS_DEAD_LETTER or
+///                 EVBUS_SKIP.
+/// @param code     What kind of failure it is, for the dead letter, for example "OUT_OF_STOCK"; NULL for
+///                 EVBUS_HANDLER.
+/// @param reason   Why, for the log and the dead letter, or NULL.
+/// @param stale    As in evbus_delivery_finish, or NULL.
+/// @param error    Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: the texts are copied; the delivery stays the caller's, who still releases it.
+/// Thread: any; never blocks.
+/// Errors: EVBUS_ERR_ILLEGAL_STATE when it was finished before; EVBUS_ERR_ARGUMENT for a number that is no failure.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_delivery_fail(
+    delivery: *mut evbus_delivery,
+    outcome: i32,
+    code: *const c_char,
+    reason: *const c_char,
+    stale: *mut bool,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => {
+        if outcome == EVBUS_DONE {
+            return Err(Error::new(ErrorKind::Argument, "EVBUS_DONE is no failure")
+                .hint("use evbus_delivery_ack for what was handled"));
+        }
+        finish(delivery, outcome, code, reason, stale)
+    })
 }
 
 /// Holds a delivery beyond the callback that it was lent to, or once more.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use event_bus::{
-    Delivery, Epochs, Error, ErrorKind, Failure, Finished, Intake, Level, Log, LogRecord, Outcome, Policy, RecordSink,
-    Result, Ticket, TopicSubscription,
+    Delivery, Epochs, Error, ErrorKind, Failure, Finished, Intake, Level, Log, LogRecord, Outcome, RecordSink, Result,
+    Ticket, TopicSubscription,
 };
 
 use crate::boundary::Shared;
@@ -21,8 +21,8 @@ use crate::subscription::{Kind, Subscription};
 
 /// How one subscription's part of a delivery ended.
 pub(crate) enum Verdict {
-    /// Its handler said so, with a reason for failures.
-    Answer(Outcome, String),
+    /// Its handler said so, and why it is not handled.
+    Answer(Sum, Option<Reason>),
     /// It must not start any more: the event stays unfinished for all.
     Recalled,
     /// The subscription ended first: the event does not wait for it.
@@ -30,18 +30,27 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    pub(crate) fn failed(reason: impl Into<String>) -> Self {
-        Verdict::Answer(Outcome::Failed, reason.into())
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Verdict::Answer(Sum::Failed, Some(Reason { code: None, message: message.into() }))
     }
+}
+
+/// Why a delivery is not handled, for logs and dead letters.
+pub(crate) struct Reason {
+    /// What kind of failure it was, in the program's words.
+    pub(crate) code: Option<String>,
+    pub(crate) message: String,
 }
 
 /// What the parts of a delivery amount to, so far: of several the last of these counts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Sum {
+pub(crate) enum Sum {
     Gone,
     Done,
     Skip,
     DeadLetter,
+    /// No attempt can succeed.
+    Fatal,
     Failed,
     Recalled,
 }
@@ -53,7 +62,7 @@ impl Sum {
             Sum::Done => Outcome::Done,
             Sum::Skip => Outcome::Skip,
             Sum::DeadLetter => Outcome::DeadLetter,
-            Sum::Failed => Outcome::Failed,
+            Sum::Fatal | Sum::Failed => Outcome::Failed,
         }
     }
 }
@@ -62,6 +71,15 @@ impl Sum {
 struct Run {
     feed: Arc<Feed>,
     rest: Mutex<VecDeque<Delivery>>,
+}
+
+impl Run {
+    /// Gives back what lies behind a failure: it comes again behind the next attempt or what follows the last.
+    fn release(&self) {
+        for delivery in std::mem::take(&mut *lock(&self.rest)) {
+            self.feed.answer(delivery.ticket(), Outcome::Released, Duration::ZERO, None);
+        }
+    }
 }
 
 /// The parts of a delivery that have ended, kept for its next attempt, which calls only those that failed.
@@ -112,18 +130,16 @@ impl Live {
     pub(crate) fn end_part(self: Arc<Self>, subscription: usize, verdict: Verdict, here: bool) -> Option<Call> {
         let (part, reason) = match verdict {
             Verdict::Gone => (Sum::Gone, None),
-            Verdict::Recalled | Verdict::Answer(Outcome::Released, _) => (Sum::Recalled, None),
-            Verdict::Answer(Outcome::Done, _) => (Sum::Done, None),
-            Verdict::Answer(Outcome::Skip, reason) => (Sum::Skip, Some(reason)),
-            Verdict::Answer(Outcome::DeadLetter, reason) => (Sum::DeadLetter, Some(reason)),
-            Verdict::Answer(Outcome::Failed | Outcome::Invalid, reason) => (Sum::Failed, Some(reason)),
+            Verdict::Recalled => (Sum::Recalled, None),
+            Verdict::Answer(part, reason) => (part, reason),
         };
-        let failure = reason.map(|message| {
-            if part == Sum::Failed {
-                self.run.feed.log.write(handler_failed(&self.delivery, &message));
+        let failure = reason.map(|Reason { code, message }| {
+            let fatal = part == Sum::Fatal;
+            if fatal || part == Sum::Failed {
+                self.run.feed.log.write(handler_failed(&self.delivery, &message, fatal));
             }
-            let code = ErrorKind::Handler.code().to_owned();
-            Box::new(Failure { handler: "C".to_owned(), code, message, retryable: None })
+            let code = code.unwrap_or_else(|| ErrorKind::Handler.code().to_owned());
+            Box::new(Failure { handler: "C".to_owned(), code, message, retryable: fatal.then_some(false) })
         });
         if part >= Sum::Failed {
             lock(&self.unsettled).add(part, failure);
@@ -143,6 +159,9 @@ impl Live {
         let unsettled = std::mem::replace(&mut *lock(&self.unsettled), Parts::NONE);
         if unsettled.sum == Sum::Gone {
             feed.answer(ticket, settled.sum.outcome(), self.started.elapsed(), settled.failure);
+            if settled.sum == Sum::Fatal {
+                self.run.release();
+            }
             return Feed::go_on(&self.run, here);
         }
         if !self.delivery.is_last_attempt() && !settled.settled.is_empty() {
@@ -150,24 +169,21 @@ impl Live {
         }
         feed.answer(ticket, unsettled.sum.outcome(), self.started.elapsed(), unsettled.failure);
         if unsettled.sum == Sum::Failed {
-            // What lies behind a failure comes again behind its next attempt.
-            for delivery in std::mem::take(&mut *lock(&self.run.rest)) {
-                feed.answer(delivery.ticket(), Outcome::Released, Duration::ZERO, None);
-            }
+            self.run.release();
         }
         Feed::go_on(&self.run, here)
     }
 }
 
 /// The log record of a failed handler.
-fn handler_failed(delivery: &Delivery, reason: &str) -> LogRecord {
+fn handler_failed(delivery: &Delivery, reason: &str, fatal: bool) -> LogRecord {
     let error = Error::new(ErrorKind::Handler, format!("a handler failed: {reason}"))
         .with("topic", delivery.topic())
         .with("partition", delivery.partition())
         .with("offset", delivery.offset())
         .with("attempt", delivery.attempt());
     let event_id = delivery.event().map(|event| event.event_id().to_owned()).unwrap_or_default();
-    let last = delivery.is_last_attempt();
+    let last = fatal || delivery.is_last_attempt();
     let (level, next) = if last { (Level::Error, "") } else { (Level::Warn, " and is called again") };
     LogRecord::new(level, "handler_failed", format!("a handler failed{next}: {reason}"))
         .with("eventId", event_id)
@@ -225,7 +241,14 @@ impl Feed {
             self.pool.prepare()?;
         }
         let mut by_topic = self.by_topic.write().unwrap_or_else(PoisonError::into_inner);
-        by_topic.entry(subscription.topic.clone()).or_default().push(subscription);
+        let all = by_topic.entry(subscription.topic.clone()).or_default();
+        if all.first().is_some_and(|other| other.policy != subscription.policy) {
+            let message = "another subscription of the event type has other options";
+            return Err(Error::new(ErrorKind::Argument, message).with("topic", &subscription.topic).hint(
+                "options belong to an event type: give all its subscriptions the same ones, or use a bus with another group",
+            ));
+        }
+        all.push(subscription);
         Ok(())
     }
 
@@ -239,11 +262,13 @@ impl Feed {
         }
     }
 
-    /// The topics that have subscriptions, all with this policy.
-    pub(crate) fn topics(&self, policy: &Policy) -> Vec<TopicSubscription> {
+    /// The topics that have subscriptions, and what these want.
+    pub(crate) fn topics(&self) -> Vec<TopicSubscription> {
         let by_topic = self.by_topic.read().unwrap_or_else(PoisonError::into_inner);
-        let wanted = |topic: &Arc<str>| TopicSubscription { topic: topic.to_string(), policy: policy.clone() };
-        by_topic.keys().map(wanted).collect()
+        let wanted = |(topic, all): (&Arc<str>, &Vec<Arc<Subscription>>)| {
+            all.first().map(|one| TopicSubscription { topic: topic.to_string(), policy: one.policy.clone() })
+        };
+        by_topic.iter().filter_map(wanted).collect()
     }
 
     fn of(&self, topic: &str) -> Vec<Arc<Subscription>> {
@@ -278,6 +303,9 @@ impl Feed {
             if wanted.is_empty() {
                 // Nobody wants it, or those who failed have gone: what is settled counts.
                 feed.answer(ticket, before.sum.outcome(), Duration::ZERO, before.failure);
+                if before.sum == Sum::Fatal {
+                    run.release();
+                }
                 continue;
             }
             let live = Arc::new(Live {

@@ -64,19 +64,26 @@ fn a_panic_inside_any_function_is_told() {
         evbus_abi_check(0, 0);
         evbus_bus_close(null(), 0, null_mut());
         evbus_bus_connect(null(), null_mut());
+        evbus_bus_dead_letters(null(), null(), null(), null_mut());
         evbus_bus_health(null());
         evbus_bus_metrics(null(), null_mut());
         evbus_bus_publish(null(), null(), 0, null_mut(), null_mut());
         evbus_bus_publish_async(null(), null(), 0, None, null_mut());
         evbus_bus_publish_batch(null(), null(), 0, 0, null_mut());
+        evbus_bus_replay_dead_letters(null(), null(), null(), null_mut());
         evbus_bus_subscribe(null(), null(), None, null_mut(), None, null_mut());
         evbus_bus_subscribe_pull(null(), null(), null_mut());
+        evbus_bus_subscribe_pull_with(null(), null(), null(), null_mut());
+        evbus_bus_subscribe_with(null(), null(), null(), None, null_mut(), None, null_mut());
         evbus_config_from_env(null_mut());
         evbus_config_set(null_mut(), null(), null());
         evbus_config_set_callback_threads(null_mut(), 1);
         evbus_config_set_log(null_mut(), 0, None, null_mut(), None);
+        evbus_dead_letter_options_set(null_mut(), null(), null());
+        evbus_dead_letter_options_set_key(null_mut(), null(), 0);
         evbus_delivery_ack(null_mut());
         evbus_delivery_dead_letter(null_mut(), null());
+        evbus_delivery_fail(null_mut(), 0, null(), null(), null_mut());
         evbus_delivery_finish(null_mut(), 0, null(), null_mut());
         evbus_delivery_header_at(null(), 0, null_mut(), null_mut());
         evbus_delivery_retain(null_mut());
@@ -94,6 +101,7 @@ fn a_panic_inside_any_function_is_told() {
         evbus_event_set_value(null_mut(), null(), 0);
         evbus_event_set_version(null_mut(), 0);
         evbus_subscription_fd(null(), null_mut());
+        evbus_subscription_options_set(null_mut(), null(), null());
         evbus_subscription_poll(null(), 0, null_mut());
         evbus_subscription_unsubscribe(null(), 0);
         evbus_test_broker_create_topic(null(), null(), 1);
@@ -117,6 +125,14 @@ fn a_panic_inside_any_function_is_told() {
         evbus_code_retryable(EVBUS_ERR_TIMEOUT) = false;
         evbus_config_free(null_mut()) = ();
         evbus_config_new() = null_mut();
+        evbus_dead_letter_options_free(null_mut()) = ();
+        evbus_dead_letter_options_new() = null_mut();
+        evbus_dead_letters_count(null()) = 0;
+        evbus_dead_letters_field(null(), 0, null()) = null();
+        evbus_dead_letters_free(null_mut()) = ();
+        evbus_dead_letters_header(null(), 0, 0, null_mut(), null_mut()) = false;
+        evbus_dead_letters_offset(null(), 0) = -1;
+        evbus_dead_letters_partition(null(), 0) = -1;
         evbus_delivery_attempt(null()) = 0;
         evbus_delivery_is_last_attempt(null()) = false;
         evbus_delivery_header_count(null()) = 0;
@@ -142,8 +158,14 @@ fn a_panic_inside_any_function_is_told() {
         evbus_publish_results_free(null_mut()) = ();
         evbus_publish_results_offset(null(), 0) = -1;
         evbus_publish_results_partition(null(), 0) = -1;
+        evbus_replay_report_complete(null()) = false;
+        evbus_replay_report_free(null_mut()) = ();
+        evbus_replay_report_replayed(null()) = 0;
+        evbus_replay_report_skipped(null()) = 0;
         evbus_string_free(null_mut()) = ();
         evbus_subscription_free(null_mut()) = ();
+        evbus_subscription_options_free(null_mut()) = ();
+        evbus_subscription_options_new() = null_mut();
         evbus_test_broker_free(null_mut()) = ();
     }
     texts! { armed,
@@ -154,10 +176,13 @@ fn a_panic_inside_any_function_is_told() {
         evbus_log_record_event(null());
         evbus_log_record_fields(null());
         evbus_log_record_message(null());
+        evbus_replay_report_json(null());
         evbus_test_broker_bootstrap(null());
         evbus_version_string();
     }
     texts! { armed,
+        evbus_dead_letters_key_data(null());
+        evbus_dead_letters_value_data(null());
         evbus_delivery_aggregate_id_data(null());
         evbus_delivery_event_id_data(null());
         evbus_delivery_event_type_data(null());
@@ -191,4 +216,12 @@ data! {
 
 fn evbus_delivery_header_data(delivery: *const evbus_delivery) -> *const std::ffi::c_char {
     evbus_delivery_header(delivery, c"name".as_ptr()).data.cast()
+}
+
+fn evbus_dead_letters_key_data(letters: *const evbus_dead_letters) -> *const std::ffi::c_char {
+    evbus_dead_letters_key(letters, 0).data.cast()
+}
+
+fn evbus_dead_letters_value_data(letters: *const evbus_dead_letters) -> *const std::ffi::c_char {
+    evbus_dead_letters_value(letters, 0).data.cast()
 }

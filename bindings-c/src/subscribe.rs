@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Weak};
 
-use event_bus::{Error, ErrorKind, Result};
+use event_bus::{Error, ErrorKind, Policy, Result};
 
 use crate::boundary::{Object, Out, UserData, boundary, free_object, is_forked, known, new_object, object, text};
 use crate::bus::{Connected, closed, evbus_bus};
@@ -11,6 +11,7 @@ use crate::callback::{Callback, Place, evbus_free_fn, may_block, place};
 use crate::delivery::evbus_delivery;
 use crate::error::evbus_error;
 use crate::gate::lock;
+use crate::options::{evbus_subscription_options, policy_of};
 use crate::subscription::Subscription;
 use crate::wait;
 
@@ -18,8 +19,8 @@ use crate::wait;
 ///
 /// @param delivery  The event, valid during the call and longer if it is retained.
 /// @param user_data What was given to evbus_bus_subscribe.
-/// @return EVBUS_DONE, EVBUS_RETRY, EVBUS_DEAD_LETTER, EVBUS_SKIP or EVBUS_PENDING; any other number counts as
-/// EVBUS_RETRY and is logged.
+/// @return EVBUS_DONE, EVBUS_RETRY, EVBUS_FATAL, EVBUS_DEAD_LETTER, EVBUS_SKIP or EVBUS_PENDING; any other number counts
+/// as EVBUS_RETRY and is logged.
 ///
 /// Thread: one of the callback threads of the bus; calls for one partition come one after the other, those of
 /// different partitions side by side. It may block and may publish, but not close the bus, and must not leave by
@@ -61,7 +62,13 @@ impl Connected {
         // One after the other, because the last one counts.
         let _applying = lock(&self.applying);
         let intake = self.bus.intake();
-        wait::block_on(intake.set_topics(&self.feed.topics(intake.policy())))
+        wait::block_on(intake.set_topics(&self.feed.topics()))
+    }
+
+    /// What the options say, and for the rest what the configuration of the bus says.
+    fn policy(&self, options: *const evbus_subscription_options) -> Result<Policy> {
+        let configured = self.bus.intake().policy();
+        if options.is_null() { Ok(configured.clone()) } else { policy_of(object(options)?, configured) }
     }
 }
 
@@ -107,18 +114,64 @@ pub extern "C" fn evbus_bus_subscribe(
     error: *mut *mut evbus_error,
 ) -> i32 {
     boundary!(error error => {
-        let (bus, event_type) = (object(bus)?, text(event_type, "event_type")?);
-        may_block("evbus_bus_subscribe")?;
-        let function = callback.ok_or_else(|| {
-            Error::new(ErrorKind::Argument, "the callback is NULL")
-                .hint("pass a function, or use evbus_bus_subscribe_pull")
-        })?;
-        let made = Subscription::calling(event_type, Callback::new(function, UserData(user_data), user_data_free));
-        bus.subscribe(&made)?;
-        if let Ok(out) = Out::of(subscription, "subscription") {
-            out.set(new_object(Subscribed { subscription: made, bus: Arc::downgrade(bus) }));
-        }
-        Ok(())
+        let callback = (callback, UserData(user_data), user_data_free);
+        subscribe("evbus_bus_subscribe", bus, event_type, std::ptr::null(), callback, subscription)
+    })
+}
+
+fn subscribe(
+    call: &str,
+    bus: *const evbus_bus,
+    event_type: *const c_char,
+    options: *const evbus_subscription_options,
+    (callback, user_data, free): (evbus_delivery_fn, UserData, evbus_free_fn),
+    subscription: *mut *mut evbus_subscription,
+) -> Result<()> {
+    let (bus, event_type) = (object(bus)?, text(event_type, "event_type")?);
+    may_block(call)?;
+    let function = callback.ok_or_else(|| {
+        Error::new(ErrorKind::Argument, "the callback is NULL").hint("pass a function, or use evbus_bus_subscribe_pull")
+    })?;
+    let policy = bus.policy(options)?;
+    let made = Subscription::calling(event_type, policy, Callback::new(function, user_data, free));
+    bus.subscribe(&made)?;
+    if let Ok(out) = Out::of(subscription, "subscription") {
+        out.set(new_object(Subscribed { subscription: made, bus: Arc::downgrade(bus) }));
+    }
+    Ok(())
+}
+
+/// As evbus_bus_subscribe, with options of its own.
+///
+/// @param bus            The bus.
+/// @param event_type     The type, which is also the topic.
+/// @param options        The options, which are copied, or NULL for those of the bus. All subscriptions of a type have
+///                       the same ones.
+/// @param callback       The handler.
+/// @param user_data      Given to the handler.
+/// @param user_data_free Called once with user_data when no call will use it any more, or NULL.
+/// @param subscription   Where the subscription goes, or NULL: then it lasts as long as the bus.
+/// @param error          Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: as evbus_bus_subscribe; the options stay the caller's.
+/// Thread: as evbus_bus_subscribe.
+/// Errors: as evbus_bus_subscribe; EVBUS_ERR_ARGUMENT also when another subscription of the type has other options;
+/// EVBUS_ERR_CONFIG also for options that contradict each other.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_bus_subscribe_with(
+    bus: *const evbus_bus,
+    event_type: *const c_char,
+    options: *const evbus_subscription_options,
+    callback: evbus_delivery_fn,
+    user_data: *mut c_void,
+    user_data_free: evbus_free_fn,
+    subscription: *mut *mut evbus_subscription,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => {
+        let callback = (callback, UserData(user_data), user_data_free);
+        subscribe("evbus_bus_subscribe_with", bus, event_type, options, callback, subscription)
     })
 }
 
@@ -141,15 +194,48 @@ pub extern "C" fn evbus_bus_subscribe_pull(
     subscription: *mut *mut evbus_subscription,
     error: *mut *mut evbus_error,
 ) -> i32 {
-    boundary!(error error => {
-        let (bus, event_type) = (object(bus)?, text(event_type, "event_type")?);
-        let out = Out::of(subscription, "subscription")?;
-        may_block("evbus_bus_subscribe_pull")?;
-        let made = Subscription::pulling(event_type);
-        bus.subscribe(&made)?;
-        out.set(new_object(Subscribed { subscription: made, bus: Arc::downgrade(bus) }));
-        Ok(())
-    })
+    boundary!(error error => subscribe_pull("evbus_bus_subscribe_pull", bus, event_type, std::ptr::null(), subscription))
+}
+
+fn subscribe_pull(
+    call: &str,
+    bus: *const evbus_bus,
+    event_type: *const c_char,
+    options: *const evbus_subscription_options,
+    subscription: *mut *mut evbus_subscription,
+) -> Result<()> {
+    let (bus, event_type) = (object(bus)?, text(event_type, "event_type")?);
+    let out = Out::of(subscription, "subscription")?;
+    may_block(call)?;
+    let made = Subscription::pulling(event_type, bus.policy(options)?);
+    bus.subscribe(&made)?;
+    out.set(new_object(Subscribed { subscription: made, bus: Arc::downgrade(bus) }));
+    Ok(())
+}
+
+/// As evbus_bus_subscribe_pull, with options of its own.
+///
+/// @param bus          The bus.
+/// @param event_type   The type, which is also the topic.
+/// @param options      The options, which are copied, or NULL for those of the bus. All subscriptions of a type have
+///                     the same ones.
+/// @param subscription Where the subscription goes.
+/// @param error        Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: the subscription is the caller's, who frees it with evbus_subscription_free; the options stay the
+/// caller's.
+/// Thread: as evbus_bus_subscribe.
+/// Errors: as evbus_bus_subscribe_with.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_bus_subscribe_pull_with(
+    bus: *const evbus_bus,
+    event_type: *const c_char,
+    options: *const evbus_subscription_options,
+    subscription: *mut *mut evbus_subscription,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => subscribe_pull("evbus_bus_subscribe_pull_with", bus, event_type, options, subscription))
 }
 
 /// Takes the next event of a subscription without a handler.
@@ -267,7 +353,7 @@ pub extern "C" fn evbus_subscription_free(subscription: *mut evbus_subscription)
                 // The client is told in passing. It can refuse only while the bus closes, and then it need not know.
                 let _ = event_bus::spawn(async move {
                     let intake = bus.bus.intake();
-                    let _ = intake.set_topics(&bus.feed.topics(intake.policy())).await;
+                    let _ = intake.set_topics(&bus.feed.topics()).await;
                 });
             }
         }

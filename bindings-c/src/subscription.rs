@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use event_bus::{Error, ErrorKind, Level, LogRecord, Result};
+use event_bus::{Error, ErrorKind, Level, LogRecord, Policy, Result};
 
 use crate::boundary::Shared;
 use crate::callback::{Callback, Place, enter};
@@ -19,6 +19,7 @@ pub(crate) type Handler = Callback<extern "C" fn(delivery: *mut evbus_delivery, 
 /// A subscription of a topic.
 pub(crate) struct Subscription {
     pub(crate) topic: Arc<str>,
+    pub(crate) policy: Policy,
     pub(crate) kind: Kind,
     /// The calls of its handler.
     pub(crate) gate: Arc<Gate>,
@@ -56,13 +57,16 @@ impl Queue {
 }
 
 impl Subscription {
-    pub(crate) fn calling(topic: &str, handler: Handler) -> Arc<Self> {
-        let kind = Kind::Call(Mutex::new(Some(Arc::new(handler))));
-        Arc::new(Subscription { topic: topic.into(), kind, gate: Arc::default() })
+    pub(crate) fn calling(topic: &str, policy: Policy, handler: Handler) -> Arc<Self> {
+        Subscription::new(topic, policy, Kind::Call(Mutex::new(Some(Arc::new(handler)))))
     }
 
-    pub(crate) fn pulling(topic: &str) -> Arc<Self> {
-        Arc::new(Subscription { topic: topic.into(), kind: Kind::Pull(Pull::default()), gate: Arc::default() })
+    pub(crate) fn pulling(topic: &str, policy: Policy) -> Arc<Self> {
+        Subscription::new(topic, policy, Kind::Pull(Pull::default()))
+    }
+
+    fn new(topic: &str, policy: Policy, kind: Kind) -> Arc<Self> {
+        Arc::new(Subscription { topic: topic.into(), policy, kind, gate: Arc::default() })
     }
 
     /// Runs on: callback thread. Calls the handler; `None` when it goes on elsewhere or has finished already.
@@ -82,7 +86,7 @@ impl Subscription {
         if outcome == EVBUS_PENDING && handed.holders() > 1 {
             return None;
         }
-        Some(verdict(outcome, None).unwrap_or_else(|_| {
+        Some(verdict(outcome, None, None).unwrap_or_else(|_| {
             let reason = if outcome == EVBUS_PENDING {
                 "the handler returned EVBUS_PENDING without evbus_delivery_retain".to_owned()
             } else {

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{compilers, crate_dir, include_dir, run, scratch};
 
 /// The files in the order of the header: what comes first in it explains what follows.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 15] = [
     "version.rs",
     "error.rs",
     "text.rs",
@@ -18,7 +18,9 @@ const SOURCES: [&str; 13] = [
     "slots.rs",
     "publish.rs",
     "delivery.rs",
+    "options.rs",
     "subscribe.rs",
+    "dead_letters.rs",
     "testing.rs",
 ];
 

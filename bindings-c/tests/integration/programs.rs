@@ -49,6 +49,8 @@ programs! {
     misuse_is_told_and_crashes_nothing = "misuse";
     events_and_records_are_published = "publish";
     events_are_handled_and_polled = "subscribe";
+    subscriptions_have_options_of_their_own = "options";
+    dead_letters_are_listed_and_replayed = "dead_letters";
     closing_keeps_its_promises = "close";
     many_threads_share_a_bus = "threads";
     a_child_of_a_fork_is_refused = "fork";
