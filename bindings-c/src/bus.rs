@@ -1,7 +1,7 @@
 //! The bus: connect, look at it, close it.
 
 use std::ffi::c_char;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use event_bus::{Bus, Error, ErrorKind, FramePublisher, Log, Observer, Phase, Policy, Result, ShutdownReport};
@@ -36,7 +36,6 @@ pub(crate) struct Connected {
     pub(crate) slots: Arc<Slots>,
     pub(crate) feed: Arc<Feed>,
     pub(crate) publish_timeout: Duration,
-    pub(crate) applying: Mutex<()>,
     gate: Arc<Gate>,
     shutdown_timeout: Duration,
 }
@@ -89,8 +88,7 @@ impl Connected {
         let frames = bus.open_frames(slots.clone())?;
         let feed = Arc::new(Feed::new(Arc::downgrade(bus.intake()), callback_threads, gate.clone(), log));
         bus.intake().set_sink(Arc::new(Sink(feed.clone())))?;
-        let applying = Mutex::new(());
-        Ok(Arc::new(Connected { bus, frames, slots, feed, publish_timeout, applying, gate, shutdown_timeout }))
+        Ok(Arc::new(Connected { bus, frames, slots, feed, publish_timeout, gate, shutdown_timeout }))
     }
 
     /// Ends the bus by the deadline, and says how many callbacks still run then.

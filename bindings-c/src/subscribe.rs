@@ -10,7 +10,6 @@ use crate::bus::{Connected, closed, evbus_bus};
 use crate::callback::{Callback, Place, evbus_free_fn, may_block, place};
 use crate::delivery::evbus_delivery;
 use crate::error::evbus_error;
-use crate::gate::lock;
 use crate::options::{evbus_subscription_options, policy_of};
 use crate::subscription::Subscription;
 use crate::wait;
@@ -59,10 +58,7 @@ impl Connected {
 
     /// Tells the core which topics have subscriptions.
     fn apply_topics(&self) -> Result<()> {
-        // One after the other, because the last one counts.
-        let _applying = lock(&self.applying);
-        let intake = self.bus.intake();
-        wait::block_on(intake.set_topics(&self.feed.topics()))
+        wait::block_on(self.bus.intake().set_topics_from(|| self.feed.topics()))
     }
 
     /// What the options say, and for the rest what the configuration of the bus says.
@@ -352,8 +348,7 @@ pub extern "C" fn evbus_subscription_free(subscription: *mut evbus_subscription)
                 bus.feed.remove(subscription);
                 // The client is told in passing. It can refuse only while the bus closes, and then it need not know.
                 let _ = event_bus::spawn(async move {
-                    let intake = bus.bus.intake();
-                    let _ = intake.set_topics(&bus.feed.topics()).await;
+                    let _ = bus.bus.intake().set_topics_from(|| bus.feed.topics()).await;
                 });
             }
         }

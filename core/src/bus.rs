@@ -447,7 +447,7 @@ pub struct Subscription {
 
 impl Subscription {
     async fn apply(&self) -> Result<()> {
-        self.intake.set_topics(&self.handlers.topics()).await
+        self.intake.set_topics_from(|| self.handlers.topics()).await
     }
 
     /// Ends the subscription: no call of the handler starts after this resolved, and none runs, except the one that

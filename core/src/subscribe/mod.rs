@@ -155,22 +155,22 @@ impl Intake {
     /// `Config` without a group id or for a policy that contradicts itself, `Argument` for an illegal topic name,
     /// that of the dead-letter topic included, `Closed`.
     pub async fn set_topics(self: &Arc<Self>, topics: &[TopicSubscription]) -> Result<()> {
+        self.set_topics_from(|| topics.to_vec()).await
+    }
+
+    /// As [`Intake::set_topics`], with topics that are looked up in the moment in which they replace the former ones:
+    /// of several callers at once the last one knows what all others have added or removed before.
+    ///
+    /// # Errors
+    /// As [`Intake::set_topics`].
+    pub async fn set_topics_from(self: &Arc<Self>, topics: impl FnOnce() -> Vec<TopicSubscription>) -> Result<()> {
         self.phase.check_open()?;
         if self.config.group_id.is_none() {
             return Err(Error::new(ErrorKind::Config, "subscribing needs a consumer group")
                 .with("option", "groupId")
                 .hint("set groupId in the configuration, or KAFKA_GROUP_ID in the environment"));
         }
-        for topic in topics {
-            codec::validate_topic_name(&topic.topic)?;
-            topic.policy.check()?;
-            check_dead_letter_topic(topic)?;
-        }
-        let mut wanted = topics.to_vec();
-        wanted.sort_by(|a, b| a.topic.cmp(&b.topic));
-        wanted.dedup_by(|a, b| a.topic == b.topic);
-        let names: Vec<Arc<str>> = wanted.iter().map(|one| one.topic.as_str().into()).collect();
-        *lock(&self.shared.wanted) = wanted;
+        let names = self.replace_wanted(topics)?;
         let intake = self.clone();
         let started = runtime::blocking(move || {
             intake.ensure_topics(&names);
@@ -182,6 +182,21 @@ impl Intake {
         let (sender, receiver) = oneshot::channel();
         self.shared.mailbox.command(Command::Topics(sender));
         receiver.await.unwrap_or_else(|_| Err(crate::shutdown::closed()))
+    }
+
+    /// Replaces the wanted topics by others, all of which are checked first; gives their names.
+    fn replace_wanted(&self, topics: impl FnOnce() -> Vec<TopicSubscription>) -> Result<Vec<Arc<str>>> {
+        let mut wanted = lock(&self.shared.wanted);
+        let mut topics = topics();
+        for topic in &topics {
+            codec::validate_topic_name(&topic.topic)?;
+            topic.policy.check()?;
+            check_dead_letter_topic(topic)?;
+        }
+        topics.sort_by(|a, b| a.topic.cmp(&b.topic));
+        topics.dedup_by(|a, b| a.topic == b.topic);
+        *wanted = topics;
+        Ok(wanted.iter().map(|one| one.topic.as_str().into()).collect())
     }
 
     /// Creates what is missing; a topic that was seen once is not asked for again.

@@ -220,6 +220,39 @@ fn unsubscribing_ends_calls_and_subscribing_again_goes_on() {
 }
 
 #[test]
+fn subscriptions_made_at_once_all_count() {
+    on_every_cluster(|config| async move {
+        let bus = Bus::connect(config).await.unwrap();
+        let topics: Vec<_> = (0..12).map(|number| support::unique(&format!("at-once-{number}"))).collect();
+        let seen: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let mut subscribing = tokio::task::JoinSet::new();
+        for topic in topics.clone() {
+            let (bus, seen) = (bus.clone(), seen.clone());
+            subscribing.spawn(async move {
+                let other = support::unique("gone");
+                let nothing = |_| async { Ok::<_, HandlerError>(()) };
+                let gone = bus.subscribe(&other, nothing).await.unwrap();
+                let handler = move |delivery: event_bus::Delivery| {
+                    seen.lock().unwrap().insert(delivery.topic().to_owned());
+                    async { Ok::<_, HandlerError>(()) }
+                };
+                let (added, removed) = tokio::join!(bus.subscribe(&topic, handler), gone.unsubscribe());
+                added.unwrap();
+                removed.unwrap();
+            });
+        }
+        while let Some(subscribed) = subscribing.join_next().await {
+            subscribed.unwrap();
+        }
+        for topic in &topics {
+            bus.publish(&event(topic, 1, 1)).await.unwrap();
+        }
+        eventually("every subscription got its event", || seen.lock().unwrap().len() == topics.len()).await;
+        bus.shutdown(Duration::from_secs(10)).await;
+    });
+}
+
+#[test]
 fn only_topics_with_handlers_are_consumed() {
     on_every_cluster(|config| async move {
         let (wanted, other) = (support::unique("wanted"), support::unique("other"));
