@@ -20,6 +20,8 @@ static evbus_bus *buses[SLOTS];
 static evbus_event *events[SLOTS];
 static evbus_subscription *subscriptions[SLOTS];
 static evbus_delivery *deliveries[SLOTS];
+static evbus_subscription_options *options[SLOTS];
+static evbus_dead_letter_options *wanted;
 static const uint8_t *input;
 static size_t left;
 static unsigned long runs;
@@ -40,9 +42,18 @@ static unsigned slot(void) { return next() % (SLOTS + 1); }
 static const char *text(void)
 {
     static const char *const texts[] = {"a", "topic", "", "no topic", "\xff\xfe", "{\"n\":1}", "brokers", "groupId",
-                                        "clientId", "memory:", "maxInFlight", "1", NULL};
+                                        "clientId", "memory:", "maxInFlight", "1", "topic.dead-letter", NULL};
     return texts[next() % (sizeof texts / sizeof *texts)];
 }
+
+static const char *const of_subscriptions[][2] = {
+    {"raw", "true"}, {"ordering", "key"}, {"concurrency", "2"}, {"retry.attempts", "2"}, {"retry.initialDelayMs", "1"},
+    {"onExhausted", "halt"}, {"onInvalid", "dead-letter"}, {"parkKey", "true"}, {"from", "latest"},
+};
+static const char *const of_letters[][2] = {
+    {"reason", "fatal"}, {"partition", "0"}, {"offset", "0"}, {"limit", "1"}, {"dryRun", "true"}, {"maxReplays", "1"},
+};
+#define SOME_PAIR(pairs) ((pairs)[next() % (sizeof(pairs) / sizeof *(pairs))])
 
 static int64_t some_time(void) { return next() % 4; }
 
@@ -59,7 +70,11 @@ static void check(int32_t code, evbus_error *error)
 static int32_t on_event(evbus_delivery *delivery, void *user_data)
 {
     (void)user_data;
-    switch (evbus_delivery_offset(delivery) % 5) {
+    switch (evbus_delivery_offset(delivery) % 7) {
+    case 5:
+        return EVBUS_FATAL;
+    case 6:
+        return EVBUS_DEAD_LETTER;
     case 0:
         return EVBUS_RETRY;
     case 1:
@@ -97,7 +112,7 @@ static evbus_config *usable(void)
 static void step(void)
 {
     evbus_error *error = NULL;
-    unsigned call = next() % 24, at = slot(), other = slot();
+    unsigned call = next() % 30, at = slot(), other = slot();
     int32_t code = EVBUS_OK;
     switch (call) {
     case 0:
@@ -183,6 +198,52 @@ static void step(void)
     case 21:
         code = evbus_bus_close(PICK(buses, at), some_time() * 20, NULL, &error);
         break;
+    case 23:
+        if (at < SLOTS && options[at] == NULL)
+            options[at] = evbus_subscription_options_new();
+        return;
+    case 24: {
+        const char *const *pair = SOME_PAIR(of_subscriptions);
+        code = evbus_subscription_options_set(PICK(options, at), pair[0], next() % 4 ? pair[1] : text(), &error);
+        break;
+    }
+    case 25: {
+        unsigned with = slot();
+        if (other < SLOTS && subscriptions[other] != NULL)
+            return;
+        if (next() % 2)
+            code = evbus_bus_subscribe_with(PICK(buses, at), text(), PICK(options, with), on_event, NULL, NULL,
+                                            other < SLOTS ? &subscriptions[other] : NULL, &error);
+        else
+            code = evbus_bus_subscribe_pull_with(PICK(buses, at), text(), PICK(options, with),
+                                                 other < SLOTS ? &subscriptions[other] : NULL, &error);
+        break;
+    }
+    case 26:
+        code = evbus_delivery_fail(PICK(deliveries, at), (int32_t)(next() % 7), text(), text(), NULL, &error);
+        break;
+    case 27: {
+        const char *const *pair = SOME_PAIR(of_letters);
+        code = evbus_dead_letter_options_set(wanted, pair[0], next() % 4 ? pair[1] : text(), &error);
+        break;
+    }
+    case 28: {
+        evbus_dead_letters *letters = NULL;
+        code = evbus_bus_dead_letters(PICK(buses, at), text(), next() % 2 ? wanted : NULL, &letters, &error);
+        for (size_t index = 0; index <= evbus_dead_letters_count(letters); index++) {
+            evbus_str name = {NULL, 0};
+            evbus_dead_letters_field(letters, index, text());
+            evbus_dead_letters_header(letters, index, next() % 3, &name, NULL);
+        }
+        evbus_dead_letters_free(letters);
+        break;
+    }
+    case 29: {
+        evbus_replay_report *report = NULL;
+        code = evbus_bus_replay_dead_letters(PICK(buses, at), text(), next() % 2 ? wanted : NULL, &report, &error);
+        evbus_replay_report_free(report);
+        break;
+    }
     case 22: {
         char *metrics = NULL;
         code = evbus_bus_metrics(PICK(buses, at), &metrics, &error);
@@ -207,6 +268,12 @@ static void step(void)
                 events[other] = NULL;
             return;
         default:
+            if (next() % 2) {
+                evbus_subscription_options_free(PICK(options, other));
+                if (other < SLOTS)
+                    options[other] = NULL;
+                return;
+            }
             evbus_subscription_free(PICK(subscriptions, other));
             if (other < SLOTS)
                 subscriptions[other] = NULL;
@@ -254,6 +321,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     left = size < 200 ? size : 200;
     runs += 1;
     /* Most inputs begin with a bus that works, or few would get anywhere. */
+    wanted = evbus_dead_letter_options_new();
     configs[0] = usable();
     evbus_bus_connect(configs[0], &buses[0], NULL);
     evbus_event_new("topic", "a", "{}", &events[0], NULL);
@@ -261,17 +329,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step();
     for (int index = 0; index < SLOTS; index++) {
         evbus_delivery_release(deliveries[index]);
+        evbus_subscription_options_free(options[index]);
         evbus_subscription_free(subscriptions[index]);
         evbus_bus_close(buses[index], 1000, NULL, NULL);
         evbus_bus_free(buses[index]);
         evbus_event_free(events[index]);
         evbus_config_free(configs[index]);
         deliveries[index] = NULL;
+        options[index] = NULL;
         subscriptions[index] = NULL;
         buses[index] = NULL;
         events[index] = NULL;
         configs[index] = NULL;
     }
+    evbus_dead_letter_options_free(wanted);
     await_threads();
     return 0;
 }

@@ -58,6 +58,7 @@ static int32_t closes(evbus_delivery *delivery, void *user_data)
     evbus_error *error = NULL;
     held *held = user_data;
     (void)delivery;
+    hand_over();
     FAILS(EVBUS_ERR_ILLEGAL_STATE, evbus_bus_close(held->bus, 1000, NULL, &error));
     counter_add(&held->entered, 1);
     return EVBUS_DONE;
@@ -71,6 +72,7 @@ static void blocks(const evbus_error *stored, int32_t partition, int64_t offset,
     evbus_subscription *subscription = NULL;
     (void)partition;
     (void)offset;
+    hand_over();
     CHECK(stored == NULL);
     OK(evbus_event_new("more", "a", "{}", &event, &error));
     FAILS(EVBUS_ERR_ILLEGAL_STATE, evbus_bus_close(held->bus, 1000, NULL, &error));
@@ -88,6 +90,7 @@ static void from_callbacks(void)
     static held held = {NULL, COUNTER_INIT, COUNTER_INIT, COUNTER_INIT, COUNTER_INIT};
     evbus_event *event = NULL;
     held.bus = memory_bus("callbacks", "callbacks");
+    hand_over();
     OK(evbus_bus_subscribe(held.bus, "closes", closes, &held, NULL, NULL, &error));
     OK(evbus_event_new("closes", "a", "{}", &event, &error));
     OK(evbus_bus_publish_async(held.bus, event, -1, blocks, &held, &error));

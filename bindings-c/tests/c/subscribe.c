@@ -276,6 +276,7 @@ static int32_t ends_itself(evbus_delivery *delivery, void *user_data)
 {
     evbus_error *error = NULL;
     own *own = user_data;
+    hand_over();
     publish_number(own->bus, "more", "a", number_of(delivery));
     OK(evbus_subscription_unsubscribe(own->subscription, -1, &error));
     CHECK(counter_get(&own->freed) == 0);
@@ -288,6 +289,7 @@ static void from_within(evbus_bus *bus)
     evbus_error *error = NULL;
     static own own = {NULL, NULL, COUNTER_INIT, COUNTER_INIT};
     own.bus = bus;
+    hand_over();
     OK(evbus_bus_subscribe(bus, "within", ends_itself, &own, on_own_free, &own.subscription, &error));
     publish_number(bus, "within", "a", 1);
     CHECK(counter_await(&own.handled, 1) && counter_await(&own.freed, 1));
