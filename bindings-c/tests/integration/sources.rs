@@ -64,3 +64,15 @@ fn a_body_without_a_guard_is_found() {
         assert_eq!(unguarded(&export(bare)), ["evbus_x"], "{bare}");
     }
 }
+
+#[test]
+fn cargo_c_names_the_library_by_its_abi() {
+    let manifest = fs::read_to_string(crate_dir().join("Cargo.toml")).expect("the manifest");
+    let (_, library) = manifest.split_once("[package.metadata.capi.library]").expect("a section for the library");
+    let version = library.lines().find_map(|line| line.strip_prefix("version = \"")).expect("a version");
+    let source = fs::read_to_string(crate_dir().join("src/version.rs")).expect("a source");
+    let (_, abi) = source.split_once("EVBUS_ABI_VERSION: i32 = ").expect("the number of the ABI");
+    let abi = abi.split(';').next().expect("a number");
+    let (_, rest) = env!("CARGO_PKG_VERSION").split_once('.').expect("minor and patch");
+    assert_eq!(version.trim_end_matches('"'), format!("{abi}.{rest}"));
+}
