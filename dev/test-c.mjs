@@ -1,8 +1,10 @@
 // The C library as its users get it: installed, moved, and used by the examples of all languages.
 //
 //   node dev/test-c.mjs                what npm test runs of it
-//   node dev/test-c.mjs --sanitize     the C tests under AddressSanitizer with UBSan, and valgrind
+//   node dev/test-c.mjs --sanitize     the C tests under AddressSanitizer with UBSan, ThreadSanitizer, and valgrind
 //   node dev/test-c.mjs --fuzz 600     calls in any order, under libFuzzer and AddressSanitizer, for so many seconds
+//   node dev/test-c.mjs --conformance  only the scenarios that all languages share; with --update what Rust does is
+//                                      written into their files
 //   node dev/test-c.mjs --update-abi   writes the description of the binary interface anew
 
 import { execFileSync } from 'node:child_process';
@@ -12,8 +14,11 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { compareAbi } from './lib/c/abi.mjs';
 import { must } from './lib/c/command.mjs';
+import { Conformance } from './lib/c/conformance.mjs';
 import { Examples } from './lib/c/examples.mjs';
 import { environment, install } from './lib/c/install.mjs';
+import { AS_JSON, artifacts, WORKSPACE } from './lib/cargo.mjs';
+import { stream } from './lib/child.mjs';
 import { Failure, main, onPath } from './lib/exec.mjs';
 import { Skip, Steps } from './lib/steps.mjs';
 
@@ -21,6 +26,16 @@ const TESTS = 'bindings-c/tests/c';
 
 /** A symbol that only a program has which was built with the sanitizer. */
 const SANITIZED = { flags: '-fsanitize=address,undefined', symbol: '__asan_init' };
+const RACES = { flags: '-fsanitize=thread', symbol: '__tsan_init' };
+
+/** The library is not built with the sanitizer: only what the program itself does counts, its callbacks included. */
+const TSAN_OPTIONS = 'ignore_noninstrumented_modules=1';
+/** A race was found. */
+const RACE = 66;
+const UNFIT = {
+  fork: 'ThreadSanitizer does not go on in the child of a process with threads',
+  publish: 'the embedded broker starts threads by thrd_create, which ThreadSanitizer does not know',
+};
 
 export class CTests {
   #folder = mkdtempSync(join(tmpdir(), 'evbus-c-'));
@@ -87,7 +102,31 @@ export class CTests {
     );
   }
 
-  async #program(name, flags) {
+  /** The scenarios that all languages share, and the matrix of what became of them. */
+  async conformance(update = false) {
+    await this.steps.step('conformance of Rust, Node, C, C++ and Python', async (tally) => {
+      await must([process.execPath, 'dev/build.mjs']);
+      const rust = await this.#rustProgram();
+      const conformance = new Conformance(this.#folder, this.prefix, rust);
+      await conformance.build();
+      this.steps.append(await conformance.all(tally, update));
+    });
+  }
+
+  async #rustProgram() {
+    const lines = [];
+    const command = ['cargo', 'build', ...WORKSPACE, '--example', 'conformance', AS_JSON];
+    const failure = await stream(command, {
+      env: this.env,
+      quiet: true,
+      onLine: (line) => lines.push(line),
+    });
+    const made = artifacts(lines).find(({ executable }) => executable);
+    if (failure || !made) throw new Failure(`cargo built no conformance program ${failure ?? ''}`);
+    return made.executable;
+  }
+
+  async #program(name, flags, source = join(TESTS, `${name}.c`)) {
     const program = join(this.#folder, `${name}${flags.replaceAll(/[^a-z]/g, '-')}`);
     const library = join(this.prefix, 'lib');
     const common = [
@@ -105,7 +144,7 @@ export class CTests {
       'clang',
       ...common,
       ...flags.split(' ').filter(Boolean),
-      join(TESTS, `${name}.c`),
+      source,
       ...place,
       '-o',
       program,
@@ -127,10 +166,34 @@ export class CTests {
       ];
       const prefix = `-artifact_prefix=${this.#folder}/`;
       await must([program, ...limits, prefix, '-print_final_stats=1'], {
-        // Freed memory is not kept for long, so that what grows is what leaks.
+        // Freed memory is not kept for long. What still grows, by some 400 bytes for each thread that ever was, is
+        // what the sanitizer itself remembers.
         env: { ...environment(this.prefix), ASAN_OPTIONS: 'quarantine_size_mb=16' },
       });
     });
+  }
+
+  /** Programs under ThreadSanitizer, the first of which has a race that must be found. */
+  async #races(names) {
+    const env = { ...environment(this.prefix), TSAN_OPTIONS };
+    await this.steps.step('a race of a handler is found by TSan', async () => {
+      const source = 'bindings-c/tests/tsan/race.c';
+      const program = await this.#program('race', RACES.flags, source);
+      if (!execFileSync('nm', [program]).includes(RACES.symbol))
+        throw new Failure(`${RACES.symbol} is not in it`);
+      const lines = [];
+      const onLine = (line) => lines.push(line);
+      const failure = await stream(['timeout', '120', program], { env, quiet: true, onLine });
+      const found = lines.some((line) => line.includes("global 'unguarded'"));
+      if (!failure?.includes(`status ${RACE}`) || !found)
+        throw new Failure(`it was not found; the program ${failure ?? 'ended well'}`);
+    });
+    for (const name of names) {
+      await this.steps.step(`${name} under TSan`, async () => {
+        if (UNFIT[name]) throw new Skip(`NOT RUN: ${UNFIT[name]}`);
+        await must(['timeout', '120', await this.#program(name, RACES.flags)], { env });
+      });
+    }
   }
 
   async sanitize() {
@@ -146,6 +209,7 @@ export class CTests {
         await must(['timeout', '120', program], { env });
       });
     }
+    await this.#races(names);
     // In the child of a fork the stacks of all other threads are gone, and what they held counts as lost.
     for (const name of names.filter((name) => name !== 'fork')) {
       await this.steps.step(`${name} under valgrind`, async () => {
@@ -173,9 +237,11 @@ async function all(args) {
     const fuzz = args.indexOf('--fuzz');
     if (args.includes('--sanitize')) await tests.sanitize();
     else if (fuzz >= 0) await tests.fuzz(Number(args[fuzz + 1]));
+    else if (args.includes('--conformance')) await tests.conformance(args.includes('--update'));
     else {
       await tests.abi();
       await tests.examples();
+      await tests.conformance();
     }
   } finally {
     tests.close();

@@ -94,6 +94,7 @@ class TestRun {
     if (!(await this.ofC.install())) return;
     await this.ofC.abi();
     await this.ofC.examples();
+    await this.ofC.conformance();
   }
 
   /**

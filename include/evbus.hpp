@@ -171,6 +171,13 @@ public:
         return *this;
     }
 
+    /* Milliseconds since the Unix epoch. */
+    event &occurred_on(std::int64_t milliseconds)
+    {
+        detail::must([&](evbus_error **raw) { return evbus_event_set_occurred_on(raw_.get(), milliseconds, raw); });
+        return *this;
+    }
+
     event &key(std::string_view key)
     {
         detail::must([&](evbus_error **raw) {
@@ -213,6 +220,8 @@ public:
     std::int32_t partition() const noexcept { return evbus_delivery_partition(get()); }
     std::int64_t offset() const noexcept { return evbus_delivery_offset(get()); }
     std::int32_t attempt() const noexcept { return evbus_delivery_attempt(get()); }
+    std::string_view event_type() const noexcept { return detail::view(evbus_delivery_event_type(get())); }
+    std::int64_t version() const noexcept { return evbus_delivery_version(get()); }
     std::string_view event_id() const noexcept { return detail::view(evbus_delivery_event_id(get())); }
     std::string_view aggregate_id() const noexcept { return detail::view(evbus_delivery_aggregate_id(get())); }
     std::string_view payload() const noexcept { return detail::view(evbus_delivery_payload(get())); }
@@ -222,6 +231,15 @@ public:
     std::optional<std::string_view> header(const std::string &name) const noexcept
     {
         return detail::view(evbus_delivery_header(get(), name.c_str()));
+    }
+
+    /* Milliseconds since the Unix epoch, where the event says it. */
+    std::optional<std::int64_t> occurred_on() const noexcept
+    {
+        std::int64_t milliseconds = 0;
+        if (!evbus_delivery_occurred_on(get(), &milliseconds))
+            return std::nullopt;
+        return milliseconds;
     }
 
     /* Says how the handling ended; `true` when that may have come too late. */
@@ -238,6 +256,77 @@ public:
 
 private:
     detail::handle<evbus_delivery, evbus_delivery_release> raw_;
+};
+
+/* What a handler throws when no attempt can succeed. */
+class fatal_failure : public std::runtime_error {
+public:
+    using std::runtime_error::runtime_error;
+};
+
+/* What one subscription wants, where it is not what the bus was configured with. */
+class subscription_options {
+public:
+    subscription_options() : raw_(evbus_subscription_options_new()) {}
+
+    subscription_options &set(const char *key, const std::string &value)
+    {
+        detail::must([&](evbus_error **raw) {
+            return evbus_subscription_options_set(raw_.get(), key, value.c_str(), raw);
+        });
+        return *this;
+    }
+
+    const evbus_subscription_options *get() const noexcept { return raw_.get(); }
+
+private:
+    detail::handle<evbus_subscription_options, evbus_subscription_options_free> raw_;
+};
+
+/* Which dead letters are meant, and how to replay them. */
+class dead_letter_options {
+public:
+    dead_letter_options() : raw_(evbus_dead_letter_options_new()) {}
+
+    dead_letter_options &set(const char *key, const std::string &value)
+    {
+        detail::must([&](evbus_error **raw) {
+            return evbus_dead_letter_options_set(raw_.get(), key, value.c_str(), raw);
+        });
+        return *this;
+    }
+
+    const evbus_dead_letter_options *get() const noexcept { return raw_.get(); }
+
+private:
+    detail::handle<evbus_dead_letter_options, evbus_dead_letter_options_free> raw_;
+};
+
+/* Dead letters as they were when they were looked at. */
+class dead_letters {
+public:
+    explicit dead_letters(evbus_dead_letters *raw) noexcept : raw_(raw) {}
+
+    std::size_t size() const noexcept { return evbus_dead_letters_count(raw_.get()); }
+    std::int32_t partition(std::size_t index) const noexcept { return evbus_dead_letters_partition(raw_.get(), index); }
+    std::int64_t offset(std::size_t index) const noexcept { return evbus_dead_letters_offset(raw_.get(), index); }
+
+    /* "reason", "errorMessage", "eventId", ... as evbus_dead_letters_field names them. */
+    std::optional<std::string> field(std::size_t index, const char *name) const
+    {
+        const char *text = evbus_dead_letters_field(raw_.get(), index, name);
+        return text == nullptr ? std::nullopt : std::optional<std::string>(text);
+    }
+
+private:
+    detail::handle<evbus_dead_letters, evbus_dead_letters_free> raw_;
+};
+
+/* What a replay did. */
+struct replay_report {
+    std::uint64_t replayed;
+    std::uint64_t skipped;
+    bool complete;
 };
 
 class subscription {
@@ -299,8 +388,9 @@ public:
         return stored;
     }
 
-    /* `handler` returns an outcome; an exception is a retry with its text as the reason. */
-    subscription subscribe(const std::string &type, std::function<outcome(delivery &)> handler)
+    /* `handler` returns an outcome; an exception is a retry with its text as the reason, or a fatal failure. */
+    subscription subscribe(const std::string &type, std::function<outcome(delivery &)> handler,
+                           const subscription_options &options = {})
     {
         using function = std::function<outcome(delivery &)>;
         auto owned = std::make_unique<function>(std::move(handler));
@@ -310,6 +400,8 @@ public:
             delivery held(lent);
             try {
                 return static_cast<std::int32_t>((*static_cast<function *>(user_data))(held));
+            } catch (const fatal_failure &thrown) {
+                evbus_delivery_finish(lent, EVBUS_FATAL, thrown.what(), nullptr, nullptr);
             } catch (const std::exception &thrown) {
                 evbus_delivery_retry(lent, thrown.what(), nullptr);
             } catch (...) {
@@ -320,19 +412,40 @@ public:
         const auto free = [](void *user_data) { delete static_cast<function *>(user_data); };
         evbus_subscription *made = nullptr;
         detail::must([&](evbus_error **raw) {
-            return evbus_bus_subscribe(raw_.get(), type.c_str(), call, owned.get(), free, &made, raw);
+            return evbus_bus_subscribe_with(raw_.get(), type.c_str(), options.get(), call, owned.get(), free, &made,
+                                            raw);
         });
         static_cast<void>(owned.release());
         return subscription(made);
     }
 
-    subscription subscribe_pull(const std::string &type)
+    subscription subscribe_pull(const std::string &type, const subscription_options &options = {})
     {
         evbus_subscription *made = nullptr;
         detail::must([&](evbus_error **raw) {
-            return evbus_bus_subscribe_pull(raw_.get(), type.c_str(), &made, raw);
+            return evbus_bus_subscribe_pull_with(raw_.get(), type.c_str(), options.get(), &made, raw);
         });
         return subscription(made);
+    }
+
+    evbus::dead_letters dead_letters(const std::string &type, const dead_letter_options &options = {})
+    {
+        evbus_dead_letters *found = nullptr;
+        detail::must([&](evbus_error **raw) {
+            return evbus_bus_dead_letters(raw_.get(), type.c_str(), options.get(), &found, raw);
+        });
+        return evbus::dead_letters(found);
+    }
+
+    replay_report replay_dead_letters(const std::string &type, const dead_letter_options &options = {})
+    {
+        evbus_replay_report *made = nullptr;
+        detail::must([&](evbus_error **raw) {
+            return evbus_bus_replay_dead_letters(raw_.get(), type.c_str(), options.get(), &made, raw);
+        });
+        const detail::handle<evbus_replay_report, evbus_replay_report_free> report(made);
+        return {evbus_replay_report_replayed(made), evbus_replay_report_skipped(made),
+                evbus_replay_report_complete(made)};
     }
 
     bool is_connected() const noexcept { return evbus_bus_is_connected(raw_.get()); }

@@ -12,6 +12,7 @@ export class Skip extends Error {}
 export class Steps {
   #ends = [];
   #failed = new Set();
+  #appendix = [];
 
   /** Whether any step has failed. */
   get failed() {
@@ -61,6 +62,11 @@ export class Steps {
     return this.step(name, (tally) => must(command, { ...options, tally }), { needs });
   }
 
+  /** Has a text printed at the end, in front of the sum. */
+  append(text) {
+    this.#appendix.push(text);
+  }
+
   /** Prints what became of every step, and the sum of all as the last line. */
   close() {
     const sum = new Tally();
@@ -80,6 +86,7 @@ export class Steps {
     for (const { name, state, why } of this.#ends) {
       if (state === 'SKIPPED') console.log(`\n!!! SKIPPED: ${name} !!!\n${why}`);
     }
+    for (const text of this.#appendix) console.log(`\n${text}`);
     console.log(`\n${sum}`);
   }
 }

@@ -13,7 +13,8 @@ import asyncio
 import ctypes
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from ctypes import POINTER, byref, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,9 @@ ABI_VERSION = 1
 VERSION_NUMBER = 20000
 OK = 0
 CLOSED = 3
+RETRY = 1
+FATAL = 5
+LETTER_FIELDS = ("partition", "offset", "eventId", "reason", "attempts", "errorCode", "errorMessage", "replays")
 
 
 class _View(ctypes.Structure):
@@ -49,17 +53,30 @@ for _name, _arguments in {
     "evbus_bus_connect": (c_void_p, POINTER(c_void_p)),
     "evbus_bus_close": (c_void_p, c_int64, POINTER(c_void_p)),
     "evbus_bus_publish": (c_void_p, c_void_p, c_int64, POINTER(c_int32), POINTER(c_int64)),
-    "evbus_bus_subscribe_pull": (c_void_p, c_char_p, POINTER(c_void_p)),
+    "evbus_bus_subscribe_pull_with": (c_void_p, c_char_p, c_void_p, POINTER(c_void_p)),
+    "evbus_bus_dead_letters": (c_void_p, c_char_p, c_void_p, POINTER(c_void_p)),
+    "evbus_bus_replay_dead_letters": (c_void_p, c_char_p, c_void_p, POINTER(c_void_p)),
+    "evbus_subscription_options_set": (c_void_p, c_char_p, c_char_p),
+    "evbus_dead_letter_options_set": (c_void_p, c_char_p, c_char_p),
     "evbus_event_new": (c_char_p, c_char_p, c_char_p, POINTER(c_void_p)),
+    "evbus_event_set_id": (c_void_p, c_char_p),
+    "evbus_event_set_version": (c_void_p, c_int64),
+    "evbus_event_set_occurred_on": (c_void_p, c_int64),
     "evbus_subscription_fd": (c_void_p, POINTER(c_int32)),
     "evbus_subscription_poll": (c_void_p, c_int64, POINTER(c_void_p)),
     "evbus_subscription_unsubscribe": (c_void_p, c_int64),
     "evbus_delivery_ack": (c_void_p,),
-    "evbus_delivery_retry": (c_void_p, c_char_p),
+    "evbus_delivery_fail": (c_void_p, c_int32, c_char_p, c_char_p, POINTER(c_bool)),
 }.items():
     _declare(_name, c_int32, *_arguments, _error)
-for _name in ("config", "event", "bus", "subscription", "error"):
+for _name in ("config", "event", "bus", "subscription", "error", "dead_letters", "replay_report"):
     _declare(f"evbus_{_name}_free", None, c_void_p)
+for _name in ("subscription", "dead_letter"):
+    _declare(f"evbus_{_name}_options_new", c_void_p)
+    _declare(f"evbus_{_name}_options_free", None, c_void_p)
+_declare("evbus_dead_letters_count", c_size_t, c_void_p)
+_declare("evbus_dead_letters_field", c_char_p, c_void_p, c_size_t, c_char_p)
+_declare("evbus_replay_report_json", c_char_p, c_void_p)
 _declare("evbus_delivery_release", None, c_void_p)
 _declare("evbus_config_new", c_void_p)
 _declare("evbus_error_code", c_int32, c_void_p)
@@ -68,7 +85,10 @@ _declare("evbus_error_retryable", c_bool, c_void_p)
 _declare("evbus_error_outcome", c_int32, c_void_p)
 _declare("evbus_delivery_partition", c_int32, c_void_p)
 _declare("evbus_delivery_offset", c_int64, c_void_p)
-for _name in ("topic", "event_id", "aggregate_id", "payload", "key", "value"):
+_declare("evbus_delivery_attempt", c_int32, c_void_p)
+_declare("evbus_delivery_version", c_int64, c_void_p)
+_declare("evbus_delivery_occurred_on", c_bool, c_void_p, POINTER(c_int64))
+for _name in ("topic", "event_id", "event_type", "aggregate_id", "payload", "key", "value"):
     _declare(f"evbus_delivery_{_name}", _View, c_void_p)
 
 
@@ -94,6 +114,18 @@ def _call(name: str, *arguments: Any) -> None:
         _lib.evbus_error_free(error)
 
 
+@contextmanager
+def _options(kind: str, values: Mapping[str, str] | None) -> Iterator[c_void_p]:
+    """Options of a subscription or for dead letters, from their names."""
+    options = c_void_p(getattr(_lib, f"evbus_{kind}_options_new")())
+    try:
+        for key, value in (values or {}).items():
+            _call(f"evbus_{kind}_options_set", options, key.encode(), value.encode())
+        yield options
+    finally:
+        getattr(_lib, f"evbus_{kind}_options_free")(options)
+
+
 class Event:
     """A received event. Acknowledge it, or it is tried again when it goes."""
 
@@ -109,6 +141,24 @@ class Event:
     @property
     def event_id(self) -> str:
         return self._text("event_id")
+
+    @property
+    def event_type(self) -> str:
+        return self._text("event_type")
+
+    @property
+    def version(self) -> int:
+        return _lib.evbus_delivery_version(self._handle)
+
+    @property
+    def occurred_on(self) -> int | None:
+        """Milliseconds since the Unix epoch, where the event says it."""
+        time = c_int64()
+        return time.value if _lib.evbus_delivery_occurred_on(self._handle, byref(time)) else None
+
+    @property
+    def attempt(self) -> int:
+        return _lib.evbus_delivery_attempt(self._handle)
 
     @property
     def aggregate_id(self) -> str:
@@ -130,8 +180,10 @@ class Event:
     def ack(self) -> None:
         _call("evbus_delivery_ack", self._handle)
 
-    def retry(self, reason: str) -> None:
-        _call("evbus_delivery_retry", self._handle, reason.encode())
+    def fail(self, reason: str, code: str | None = None, fatal: bool = False) -> None:
+        """It is tried again, or with `fatal` given up at once; the code goes into the dead letter."""
+        name = None if code is None else code.encode()
+        _call("evbus_delivery_fail", self._handle, FATAL if fatal else RETRY, name, reason.encode(), None)
 
 
 class Subscription:
@@ -187,21 +239,61 @@ class Bus:
         finally:
             _lib.evbus_config_free(config)
 
-    def publish(self, event_type: str, aggregate_id: str, payload: Any, timeout_ms: int = -1) -> tuple[int, int]:
+    def publish(
+        self,
+        event_type: str,
+        aggregate_id: str,
+        payload: Any,
+        timeout_ms: int = -1,
+        *,
+        event_id: str | None = None,
+        version: int = 1,
+        occurred_on: int | None = None,
+    ) -> tuple[int, int]:
         """Waits until the event is stored; gives partition and offset. Other threads run meanwhile."""
         event, partition, offset = c_void_p(), c_int32(), c_int64()
-        text = json.dumps(payload, separators=(",", ":"))
+        text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False)
         _call("evbus_event_new", event_type.encode(), aggregate_id.encode(), text.encode(), byref(event))
         try:
+            _call("evbus_event_set_version", event, version)
+            if event_id is not None:
+                _call("evbus_event_set_id", event, event_id.encode())
+            if occurred_on is not None:
+                _call("evbus_event_set_occurred_on", event, occurred_on)
             _call("evbus_bus_publish", self._handle, event, timeout_ms, byref(partition), byref(offset))
         finally:
             _lib.evbus_event_free(event)
         return partition.value, offset.value
 
-    def subscribe(self, event_type: str) -> Subscription:
+    def subscribe(self, event_type: str, options: Mapping[str, str] | None = None) -> Subscription:
         subscription = c_void_p()
-        _call("evbus_bus_subscribe_pull", self._handle, event_type.encode(), byref(subscription))
+        with _options("subscription", options) as wanted:
+            _call("evbus_bus_subscribe_pull_with", self._handle, event_type.encode(), wanted, byref(subscription))
         return Subscription(subscription)
+
+    def dead_letters(self, event_type: str, options: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+        """What is known of the letters of a type, by the names of evbus_dead_letters_field."""
+        letters = c_void_p()
+        with _options("dead_letter", options) as wanted:
+            _call("evbus_bus_dead_letters", self._handle, event_type.encode(), wanted, byref(letters))
+        try:
+            found = []
+            for index in range(_lib.evbus_dead_letters_count(letters)):
+                fields = {name: _lib.evbus_dead_letters_field(letters, index, name.encode()) for name in LETTER_FIELDS}
+                found.append({name: text.decode() for name, text in fields.items() if text is not None})
+            return found
+        finally:
+            _lib.evbus_dead_letters_free(letters)
+
+    def replay_dead_letters(self, event_type: str, options: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Sends letters back to where they came from; gives the report."""
+        report = c_void_p()
+        with _options("dead_letter", options) as wanted:
+            _call("evbus_bus_replay_dead_letters", self._handle, event_type.encode(), wanted, byref(report))
+        try:
+            return json.loads(_lib.evbus_replay_report_json(report))
+        finally:
+            _lib.evbus_replay_report_free(report)
 
     def close(self, timeout_ms: int = -1) -> None:
         if self._handle.value is None:

@@ -1,12 +1,11 @@
 // The examples in C, C++, Python and Go, built against an installed libevbus and run on a broker.
 
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { stream } from '../child.mjs';
 import { Failure, onPath, root } from '../exec.mjs';
+import { withBroker } from './broker.mjs';
 import { must } from './command.mjs';
 import { environment } from './install.mjs';
 
@@ -139,23 +138,7 @@ export class Examples {
    *
    * @param {(brokers: string) => Promise<void>} body
    */
-  async withBroker(body) {
-    const broker = spawn(this.#path('broker'), [], {
-      env: { ...process.env, ...this.env },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    const ended = once(broker, 'exit');
-    try {
-      const [address] = await Promise.race([
-        once(createInterface({ input: broker.stdout }), 'line'),
-        ended.then(() => {
-          throw new Failure('the embedded broker of examples/c ended at once');
-        }),
-      ]);
-      await body(address);
-    } finally {
-      broker.stdin.end();
-      await ended;
-    }
+  withBroker(body) {
+    return withBroker([this.#path('broker')], this.env, body);
   }
 }
