@@ -64,7 +64,7 @@ export interface KafkaConfig extends DeliveryPolicy {
   readonly autoCreateTopics?: boolean;
   /** How often the offsets of finished events are committed, in milliseconds. Default 1000. */
   readonly commitIntervalMs?: number;
-  /** After how long without a heartbeat the group gives this member's partitions to others, in ms. Default 15 000. */
+  /** After how long without a heartbeat the group gives this member's partitions to others, in ms. Default 8000. */
   readonly sessionTimeoutMs?: number;
   /** How often the group hears of this member, in ms; at most a third of `sessionTimeoutMs`. Default 1000. */
   readonly heartbeatIntervalMs?: number;
@@ -146,6 +146,21 @@ export function checkSubscription(configJson: string, options: SubscribeOptions)
   try {
     const policy = JSON.parse(addon().validateSubscription(configJson, json)) as EffectivePolicy;
     return { policy, isRetryable };
+  } catch (thrown) {
+    throw errorFromThrown(thrown);
+  }
+}
+
+/**
+ * Has the core check what a bus is to consume.
+ *
+ * @param topics - as the registry gives them
+ * @throws {@link ArgumentError} for names that are no topics, and for dead letters that would be delivered as events
+ * @internal
+ */
+export function checkTopics(configJson: string, topics: readonly object[]): void {
+  try {
+    addon().validateTopics(configJson, JSON.stringify(topics));
   } catch (thrown) {
     throw errorFromThrown(thrown);
   }

@@ -137,13 +137,15 @@ impl Bus {
         let (publisher, connected) = (publisher.clone(), connected.clone());
         let (log, recorder) = (log.clone(), recorder.clone());
         let (transport, intake) = (self.0.transport.clone(), self.0.intake.clone());
+        let brokers = self.0.config.brokers.join(",");
         let broken = (connected.clone(), log.clone(), recorder.clone());
         let body = move || {
             let mut watch = None;
             publisher.serve(|now| {
                 // The watch begins when `connect` has proved the connection.
                 if watch.is_none() && connected.load(Ordering::Relaxed) {
-                    watch = Some(ConnectionWatch::new(now, connected.clone(), log.clone(), recorder.clone()));
+                    let (connected, log, recorder) = (connected.clone(), log.clone(), recorder.clone());
+                    watch = Some(ConnectionWatch::new(now, brokers.clone(), connected, log, recorder));
                 }
                 if let Some(watch) = &mut watch {
                     let producer = transport.connectivity();

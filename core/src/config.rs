@@ -74,7 +74,7 @@ pub struct Config {
     pub auto_create_topics: bool,
     /// How often finished offsets are committed; every second by default.
     pub commit_interval: Duration,
-    /// How long the coordinator waits for a heartbeat before it gives the partitions to others; 15 s by default.
+    /// How long the coordinator waits for a heartbeat before it gives the partitions to others; 8 s by default.
     pub session_timeout: Duration,
     /// How often the consumer tells the coordinator that it lives; every second by default.
     pub heartbeat_interval: Duration,
@@ -164,7 +164,7 @@ impl Config {
             compression: Compression::None,
             auto_create_topics: true,
             commit_interval: Duration::from_secs(1),
-            session_timeout: Duration::from_secs(15),
+            session_timeout: Duration::from_secs(8),
             heartbeat_interval: Duration::from_secs(1),
             max_poll_interval: Duration::from_secs(300),
             policy: Policy::default(),

@@ -1,5 +1,6 @@
 //! Publishing: the in-flight caps, the tokens of outstanding publishes, and who learns of their ends.
 
+mod failures;
 mod feeder;
 mod futures;
 mod records;
@@ -17,8 +18,9 @@ use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
 use crate::event::{Event, HeadersBuf, OutgoingRecord, RawRecord, Topic};
-use crate::log::{Level, Log, LogRecord};
+use crate::log::Log;
 use crate::metrics::Recorder;
+use crate::publish::failures::Failures;
 use crate::publish::futures::{Futures, Pending};
 use crate::publish::records::{Callbacks, Line};
 use crate::publish::topics::Topics;
@@ -58,6 +60,7 @@ pub(crate) struct Publisher {
     phase: Arc<PhaseCell>,
     recorder: Arc<Recorder>,
     log: Log,
+    failures: Mutex<Failures>,
     timeout: Duration,
     byte_budget: usize,
     places: Arc<Semaphore>,
@@ -94,6 +97,7 @@ impl Publisher {
             phase,
             recorder,
             log,
+            failures: Mutex::default(),
             timeout: config.publish_timeout,
             byte_budget,
             places: Arc::new(Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS))),
@@ -293,17 +297,6 @@ impl Publisher {
         self.give_up_line();
         self.transport.purge();
     }
-
-    fn log_failures(&self, completions: &[Completion]) {
-        let mut failed = completions.iter().filter_map(|completion| completion.error.as_ref());
-        let Some(first) = failed.next() else { return };
-        let count = 1 + failed.count();
-        self.log.write(
-            LogRecord::new(Level::Warn, "publish_failed", format!("{count} publishes failed, the first one: {first}"))
-                .with("count", count)
-                .because(first.clone()),
-        );
-    }
 }
 
 impl CompletionSink for Publisher {
@@ -321,7 +314,9 @@ impl CompletionSink for Publisher {
             self.progress.store(self.elapsed_micros(), Ordering::Relaxed);
         }
         if failures > 0 {
-            self.log_failures(completions);
+            let errors = completions.iter().filter_map(|completion| completion.error.as_ref());
+            let told = lock(&self.failures).tell(Instant::now(), errors);
+            told.into_iter().for_each(|record| self.log.write(record));
         }
         for group in completions.chunk_by(|a, b| a.token.sink() == b.token.sink()) {
             let sinks = self.sinks.read().unwrap_or_else(PoisonError::into_inner);

@@ -192,7 +192,7 @@ pub const OPTIONS: &[ConfigOption] = &[
         .doc("Whether subscribing creates missing topics with the brokers' defaults."),
     number("commitIntervalMs", "ms", TIMEOUT, Field::Millis(|config| &mut config.commit_interval), "1000")
         .doc("How often the offsets of finished events are committed."),
-    number("sessionTimeoutMs", "ms", GROUP_TIMEOUT, Field::Millis(|config| &mut config.session_timeout), "15000")
+    number("sessionTimeoutMs", "ms", GROUP_TIMEOUT, Field::Millis(|config| &mut config.session_timeout), "8000")
         .doc("After how long without a heartbeat the group gives this member's partitions to others."),
     number("heartbeatIntervalMs", "ms", GROUP_TIMEOUT, Field::Millis(|config| &mut config.heartbeat_interval), "1000")
         .doc("How often the group hears of this member; at most a third of sessionTimeoutMs."),

@@ -339,14 +339,14 @@ fn contradictions_are_found() {
         (|c| c.session_timeout = Duration::from_secs(3601), "sessionTimeoutMs", "but is the number 3601000"),
         (|c| c.max_poll_interval = Duration::from_secs(1), "maxPollIntervalMs", "but is the number 1000"),
         (
-            |c| c.heartbeat_interval = Duration::from_millis(5001),
+            |c| c.heartbeat_interval = Duration::from_millis(2667),
             "heartbeatIntervalMs",
-            "5001 is more than a third of sessionTimeoutMs 15000",
+            "2667 is more than a third of sessionTimeoutMs 8000",
         ),
         (
-            |c| c.max_poll_interval = Duration::from_secs(14),
+            |c| c.max_poll_interval = Duration::from_secs(7),
             "maxPollIntervalMs",
-            "14000 is less than sessionTimeoutMs 15000",
+            "7000 is less than sessionTimeoutMs 8000",
         ),
         (
             |c| c.publish_max_in_flight_bytes = 1_048_587,
@@ -383,8 +383,8 @@ fn contradictions_are_found() {
         assert_refused(&config.validate().unwrap_err(), option, message);
     }
     for edge in [
-        Config { heartbeat_interval: Duration::from_secs(5), ..valid() },
-        Config { max_poll_interval: Duration::from_secs(15), ..valid() },
+        Config { heartbeat_interval: Duration::from_millis(2666), ..valid() },
+        Config { max_poll_interval: Duration::from_secs(8), ..valid() },
         Config { max_queued_bytes: 1_048_588, ..valid() },
         Config { ssl: ssl(Some(CERT), Some(CERT), Some(&KEY.replace("PRIVATE", "RSA PRIVATE"))), ..valid() },
         Config { ssl: Some(Ssl::default()), ..valid() },

@@ -232,11 +232,15 @@ fn own_words(text: &str) -> &str {
     text.trim_start_matches("Local: ").trim_start_matches("Broker: ")
 }
 
-/// `sasl_ssl://host:port/bootstrap: what happened (after 3ms in state CONNECT)` → address and what happened.
+/// `sasl_ssl://host:port/bootstrap: what happened (after 3ms in state CONNECT)` → address and what happened. The
+/// connection to the group's coordinator is told as `GroupCoordinator: host:port: what happened`.
 pub(super) fn broker_and_reason(text: &str) -> Option<(&str, &str)> {
     let (name, reason) = text.split_once(": ")?;
     let name = name.rsplit_once("://").map_or(name, |(_, rest)| rest);
-    let (address, _) = name.split_once('/')?;
+    let (address, reason) = match name {
+        "GroupCoordinator" => reason.split_once(": ").filter(|(address, _)| address.contains(':'))?,
+        _ => (name.split_once('/')?.0, reason),
+    };
     let reason = match reason.rfind(" (after ") {
         Some(end) => &reason[..end],
         None => reason,
@@ -305,5 +309,10 @@ mod tests {
         assert_eq!(broker_and_reason(text), Some(expected));
         assert_eq!(broker_and_reason("sasl_ssl://[::1]:9092/1: no"), Some(("[::1]:9092", "no")));
         assert_eq!(broker_and_reason("1/1 brokers are down"), None);
+        let coordinator =
+            "GroupCoordinator: [::1]:9092: Connect failed: Connection refused (after 0ms in state CONNECT)";
+        let expected = ("[::1]:9092", "Connect failed: Connection refused");
+        assert_eq!(broker_and_reason(coordinator), Some(expected));
+        assert_eq!(broker_and_reason("GroupCoordinator: it moved"), None);
     }
 }
