@@ -230,6 +230,18 @@ impl NativeBus {
     }
 
     #[napi]
+    pub fn seek(&self, op: u32, request_json: String) -> napi::Result<()> {
+        guard(|| {
+            let connected = self.state.connected()?;
+            let (source, to) = json::seek(&request_json)?;
+            self.answer(op, async move {
+                connected.bus.seek(&source.topic, source.partition, to).await?;
+                Ok(json!({}))
+            })
+        })
+    }
+
+    #[napi]
     pub fn is_connected(&self) -> napi::Result<bool> {
         guard(|| Ok(self.state.connected().is_ok_and(|connected| connected.bus.is_connected())))
     }

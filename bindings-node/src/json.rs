@@ -1,6 +1,6 @@
 //! What JavaScript says in JSON.
 
-use event_bus::{Config, Error, ErrorKind, Failure, Policy, TopicSubscription};
+use event_bus::{Config, Error, ErrorKind, Failure, Policy, SeekTo, TopicPartition, TopicSubscription};
 use serde_json::Value;
 
 /// `what` names the text in the error.
@@ -42,4 +42,23 @@ pub(crate) fn failures(text: &str) -> Result<Vec<(usize, Failure)>, Error> {
         Some((usize::try_from(one.get("row")?.as_u64()?).ok()?, failure))
     };
     list.as_array().and_then(|list| list.iter().map(read).collect()).ok_or_else(broken)
+}
+
+/// Reads `{topic, partition, to}`, where `to` is `"beginning"`, `"end"`, `{offset}` or `{timestamp}`.
+pub(crate) fn seek(text: &str) -> Result<(TopicPartition, SeekTo), Error> {
+    let broken = || Error::new(ErrorKind::Argument, "the seek must be {topic, partition, to}");
+    let request = parse(text, "the seek")?;
+    let read = || {
+        let to = request.get("to")?;
+        let to = match (to.as_str(), to.get("offset"), to.get("timestamp")) {
+            (Some("beginning"), _, _) => SeekTo::Beginning,
+            (Some("end"), _, _) => SeekTo::End,
+            (None, Some(offset), None) => SeekTo::Offset(offset.as_i64()?),
+            (None, None, Some(millis)) => SeekTo::Timestamp(millis.as_i64()?),
+            _ => return None,
+        };
+        let partition = i32::try_from(request.get("partition")?.as_i64()?).ok()?;
+        Some((TopicPartition::new(request.get("topic")?.as_str()?, partition), to))
+    };
+    read().ok_or_else(broken)
 }

@@ -51,6 +51,12 @@ pub fn validate_subscription(config_json: String, options_json: String) -> napi:
     })
 }
 
+/// Whether these topics, as `NativeBus::set_topics` takes them, go together.
+#[napi]
+pub fn validate_topics(config_json: String, topics_json: String) -> napi::Result<()> {
+    guard(|| event_bus::check_subscriptions(&json::topics(&topics_json, &json::config(&config_json)?)?))
+}
+
 /// The table of error kinds as JSON.
 #[napi]
 pub fn error_table() -> napi::Result<String> {

@@ -4,7 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { checkConfig, checkSubscription, type KafkaConfig } from '../ts/config';
 import { ConfigError } from '../ts/error';
 import { coreOptions, type SubscribeOptions } from '../ts/policy';
+import { collector, makeBus } from './support/bus';
 import { thrownBy } from './support/events';
+import { rejection } from './support/promises';
 
 const root = join(__dirname, '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -119,6 +121,31 @@ describe('the options of a subscription', () => {
     const error = thrownBy(() => check(options)) as ConfigError;
     expect(error).toBeInstanceOf(ConfigError);
     expect(`${error.message} ${error.hint}`).toMatch(message);
+  });
+
+  it('do not send dead letters to a topic that the bus consumes, and leave no handler behind then', async () => {
+    const { bus } = makeBus();
+    const subscribe = (type: string, deadLetterTopic?: string) =>
+      bus.subscribe(
+        type,
+        collector(),
+        deadLetterTopic === undefined ? undefined : { deadLetterTopic },
+      );
+    expect(await rejection(subscribe('order.placed', 'order.placed'))).toMatchObject({
+      code: 'EVBUS_ARGUMENT',
+      message: 'a topic cannot take in its own dead letters',
+      context: { option: 'deadLetterTopic' },
+    });
+    await subscribe('order.placed', 'failures');
+    for (const again of [false, true]) {
+      // Before connect() and after it.
+      if (again) await bus.connect();
+      expect(await rejection(subscribe('failures'))).toMatchObject({
+        message: 'the dead letters of order.placed would be delivered as events of failures',
+      });
+      expect([...bus.handlers.keys()]).toEqual(['order.placed']);
+    }
+    await subscribe('order.paid', 'failures');
   });
 
   it('are copied for the core without changing them', () => {

@@ -126,11 +126,21 @@ export class Connection {
     else this.#keepAlive.release();
   }
 
-  /** Asks the core about dead letters, or to replay some; the process stays alive meanwhile. */
-  async deadLetters(requestJson: string): Promise<unknown> {
+  /** Asks the core about dead letters, or to replay some. */
+  deadLetters(requestJson: string): Promise<unknown> {
+    return this.#callAlive((operation) => this.#native.deadLetters(operation, requestJson));
+  }
+
+  /** Goes on reading a partition elsewhere. */
+  async seek(requestJson: string): Promise<void> {
+    await this.#callAlive((operation) => this.#native.seek(operation, requestJson));
+  }
+
+  /** The process stays alive until the answer. */
+  async #callAlive(start: (operation: number) => void): Promise<unknown> {
     this.#keepAlive.hold();
     try {
-      return await this.#call((operation) => this.#native.deadLetters(operation, requestJson));
+      return await this.#call(start);
     } finally {
       this.#keepAlive.release();
     }

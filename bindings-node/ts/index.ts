@@ -67,6 +67,7 @@ export type {
 export type { DeliveryPolicy, RetryOptions, StartFrom, SubscribeOptions } from './policy';
 export type { PublishOptions } from './publish';
 export { type PublishFailure, PublishManyError } from './refusal';
+export type { SeekTo } from './seek';
 export {
   type EventSchema,
   type EventValidationError,

@@ -25,6 +25,8 @@ export interface Addon {
    * error.
    */
   validateSubscription(configJson: string, optionsJson: string): string;
+  /** Whether these topics, as `setTopics` takes them, go together; throws a native error. */
+  validateTopics(configJson: string, topicsJson: string): void;
   /** The table of error kinds as JSON: `[{kind, number, code, class, retryable, fatal}]`. */
   errorTable(): string;
   /** The headers of dead letters as JSON: `{name: meaning}`. */
@@ -68,6 +70,11 @@ export interface NativeBus {
    * reads.
    */
   deadLetters(op: number, requestJson: string): void;
+  /**
+   * Goes on reading a partition elsewhere: `{topic, partition, to}` as JSON, where `to` is `"beginning"`, `"end"`,
+   * `{offset}` or `{timestamp}`; answers `{}` when the client does so.
+   */
+  seek(op: number, requestJson: string): void;
   /** At most 3 s late. */
   isConnected(): boolean;
   /** JSON of `BusMetrics`. */

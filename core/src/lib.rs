@@ -51,7 +51,7 @@ pub use policy::{
 pub use publish::FramePublisher;
 pub use runtime::spawn;
 pub use shutdown::{Phase, ShutdownReport};
-pub use subscribe::{Epochs, HandlerError, Intake};
+pub use subscribe::{Epochs, HandlerError, Intake, check_subscriptions};
 pub use transport::{
     Cancelled, Committed, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, Extent, Found,
     GroupOffsets, LogPosition, Published, Receipt, RecordPublisher, RecordSink, Token, TopicReader, Transport,

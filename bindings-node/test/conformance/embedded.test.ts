@@ -12,5 +12,6 @@ describe('on the embedded broker', () => {
   // its time.
   conformance(() => broker.brokers, { sessionTimeoutMs: 3_000 }, [
     'a new group may start at a time',
+    'a seek may go to a time',
   ]);
 });

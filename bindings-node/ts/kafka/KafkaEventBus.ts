@@ -5,6 +5,7 @@ import {
   type CheckedConfig,
   checkConfig,
   checkSubscription,
+  checkTopics,
   type KafkaConfig,
   withEnvironment,
 } from '../config';
@@ -24,6 +25,7 @@ import { addon } from '../native';
 import type { SubscribeOptions } from '../policy';
 import type { Publisher, PublishOptions } from '../publish';
 import { Registry } from '../registry';
+import { type SeekTo, seekRequest } from '../seek';
 import { Dispatcher } from '../subscribe';
 
 /** Options of `connect`. */
@@ -247,8 +249,8 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
    *
    * @param options - what differs from the configuration of the bus; all but `isRetryable` belong to the event type
    * and hold until its last handler is removed
-   * @throws {@link ArgumentError} when the type is no legal topic name, the handler has no `handle`, or the type is
-   * subscribed to with other options already
+   * @throws {@link ArgumentError} when the type is no legal topic name, the handler has no `handle`, the type is
+   * subscribed to with other options already, or dead letters would go to a topic that the bus consumes
    * @throws {@link ConfigError} when the configuration has no `groupId`, and for an invalid option
    *
    * @example
@@ -279,6 +281,7 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
     const isNew = this.addHandler(eventType, handler);
     if (isNew) this.#registry.add(eventType, handler, settings);
     try {
+      checkTopics(this.#config.json, this.#registry.topics());
       await this.#applyTopics();
     } catch (error) {
       if (isNew && this.removeHandler(eventType, handler))
@@ -332,11 +335,41 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
         hint: 'an event type is a Kafka topic name: 1 to 249 of A-Z a-z 0-9 . _ - and not "." or ".."',
       });
     }
-    return new DeadLetters(eventType, options.topic, async (request) => {
-      const connection = this.#connection;
-      if (connection === undefined || connection.phase !== 'open') throw notConnected();
-      return connection.deadLetters(request);
-    });
+    return new DeadLetters(eventType, options.topic, async (request) =>
+      this.#open().deadLetters(request),
+    );
+  }
+
+  /**
+   * Reads a partition from another place on, to replay a part of the log or to pass one over; resolves when the
+   * client does so. The partition has to be assigned to this bus: `metrics().consume.lag` lists those that are.
+   *
+   * Events from before that are still with their handlers count no more: their signals abort, what they return is
+   * dropped, and the events behind them wait until they have ended. The offset that the group has stored follows when the first event from the new place is
+   * finished. An offset that is not in the log is replaced by the oldest one, as `offset_reset` in the log tells.
+   *
+   * @param to - `'beginning'`, `'end'`, `{ offset }` or `{ timestamp }`
+   * @throws {@link ArgumentError} for what is no topic name, no partition or no place
+   * @throws `EventBusError` with code `EVBUS_ILLEGAL_STATE` when the partition is not assigned to this bus,
+   * `EVBUS_TIMEOUT` or `EVBUS_UNAVAILABLE` when its leader does not tell its offsets
+   * @throws {@link ClosedError} `Event bus is not connected`
+   *
+   * @example
+   * ```ts
+   * const anHourAgo = { timestamp: Date.now() - 3_600_000 };
+   * for (const { topic, partition } of bus.metrics().consume.lag) await bus.seek(topic, partition, anHourAgo);
+   * ```
+   */
+  async seek(eventType: string, partition: number, to: SeekTo): Promise<void> {
+    const request = seekRequest(eventType, partition, to);
+    await this.#open().seek(request);
+  }
+
+  /** The connection of a call that is neither for running handlers nor for a bus that ends. */
+  #open(): Connection {
+    const connection = this.#connection;
+    if (connection === undefined || connection.phase !== 'open') throw notConnected();
+    return connection;
   }
 
   /** The state of the bus in numbers; after `disconnect()` those of its end. */

@@ -18,6 +18,7 @@ mod poller;
 mod retry;
 mod slots;
 mod starts;
+mod subscriptions;
 mod topics;
 
 use std::collections::HashSet;
@@ -31,7 +32,6 @@ use self::dead_letters::DeadLetterWriter;
 use self::identity::Identity;
 use self::mailbox::Command;
 use self::poller::{Join, Poller, Shared};
-use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Finished, Outcome, TopicPartition};
@@ -45,6 +45,7 @@ use crate::transport::{Connectivity, RecordPublisher, RecordSink, Transport};
 pub use self::epochs::Epochs;
 pub use self::handlers::HandlerError;
 pub(crate) use self::handlers::{Handler, Handlers, inside_handler};
+pub use self::subscriptions::check_subscriptions;
 
 /// How long the check for missing topics may take before subscribing goes on without it.
 const ENSURE_TOPICS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,24 +75,6 @@ enum Sink {
 fn taken() -> Error {
     Error::new(ErrorKind::IllegalState, "the records of this bus go to another sink already")
         .hint("use either Bus::subscribe or Bus::intake, not both")
-}
-
-/// The dead-letter topic can exist, and is another one.
-fn check_dead_letter_topic(subscription: &TopicSubscription) -> Result<()> {
-    let TopicSubscription { topic, policy } = subscription;
-    let name = policy.dead_letter_topic_of(topic);
-    if name == *topic {
-        return Err(Error::new(ErrorKind::Argument, "a topic cannot take in its own dead letters")
-            .with("topic", topic)
-            .with("option", "deadLetterTopic")
-            .hint("name another topic, such as {topic}.dead-letter"));
-    }
-    codec::validate_topic_name(&name).map_err(|error| {
-        Error::new(ErrorKind::Argument, format!("the dead-letter topic has no legal name: {}", error.message()))
-            .with("topic", &name)
-            .with("option", "deadLetterTopic")
-            .hint("name another dead-letter topic; with {topic}.dead-letter an event type has at most 237 characters")
-    })
 }
 
 impl Intake {
@@ -188,11 +171,7 @@ impl Intake {
     fn replace_wanted(&self, topics: impl FnOnce() -> Vec<TopicSubscription>) -> Result<Vec<Arc<str>>> {
         let mut wanted = lock(&self.shared.wanted);
         let mut topics = topics();
-        for topic in &topics {
-            codec::validate_topic_name(&topic.topic)?;
-            topic.policy.check()?;
-            check_dead_letter_topic(topic)?;
-        }
+        check_subscriptions(&topics)?;
         topics.sort_by(|a, b| a.topic.cmp(&b.topic));
         topics.dedup_by(|a, b| a.topic == b.topic);
         *wanted = topics;
