@@ -10,15 +10,14 @@
 // no two calls of one aggregate overlap within a process. Everything that one process logs stays in a temporary
 // directory when a run fails.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Failure, main, root } from './lib/exec.mjs';
-import { judge, readLines } from './lib/integrity/verdict.mjs';
+import { Members } from './lib/integrity/members.mjs';
+import { judge } from './lib/integrity/verdict.mjs';
 import { javaAvailable, startKafka } from './lib/kafka/cluster.mjs';
 
 const MEMBERS = 3;
@@ -27,7 +26,6 @@ const PARTITIONS = 6;
 /** How many milliseconds there are for an event, on an average, so that the troubles have their time. */
 const PACE_MS = 4;
 const TYPE = 'order.counted';
-const PROGRAM = join(root, 'dev/lib/integrity/member.mjs');
 /** How long the last events may take after the last trouble. */
 const SETTLE_MS = 90_000;
 const CONFIG = {
@@ -61,49 +59,6 @@ function randomFrom(seed) {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
-}
-
-class Members {
-  #files = [];
-  #running = [];
-
-  constructor(folder, brokers, groupId) {
-    this.folder = folder;
-    this.brokers = brokers;
-    this.groupId = groupId;
-  }
-
-  start(place) {
-    const file = join(this.folder, `member-${this.#files.length}.txt`);
-    this.#files.push(file);
-    const { brokers, groupId } = this;
-    const input = JSON.stringify({ brokers, groupId, eventType: TYPE, file, config: CONFIG });
-    this.#running[place] = spawn(process.execPath, [PROGRAM, input], {
-      stdio: ['pipe', 'inherit', 'inherit'],
-    });
-  }
-
-  async end(place, signal) {
-    const child = this.#running[place];
-    const gone = once(child, 'exit');
-    if (child.exitCode !== null || child.signalCode !== null || !child.kill(signal))
-      throw new Failure(`member ${place} had ended by itself`);
-    await gone;
-  }
-
-  async stop() {
-    await Promise.all(this.#running.map((_, place) => this.end(place, 'SIGTERM')));
-  }
-
-  abandon() {
-    for (const child of this.#running) child.kill('SIGKILL');
-  }
-
-  lines() {
-    return this.#files.map((file) =>
-      existsSync(file) ? readLines(readFileSync(file, 'utf8')) : [],
-    );
-  }
 }
 
 /** Publishes the events of a key one after the other, and remembers how each ended. */
@@ -200,7 +155,8 @@ async function run(cluster, { events, short, seed }) {
   const quiet = () => {};
   const logger = { debug: quiet, info: quiet, warn: quiet, error: quiet };
   const bus = new KafkaEventBus({ clientId: 'integrity', brokers, groupId: 'none', logger });
-  const members = new Members(folder, brokers, `integrity-${seed}`);
+  const group = { brokers, groupId: `integrity-${seed}`, eventType: TYPE, config: CONFIG };
+  const members = new Members(folder, group);
   const began = Date.now();
   const told = (what) => console.log(`  ${((Date.now() - began) / 1000).toFixed(1)} s: ${what}`);
   try {

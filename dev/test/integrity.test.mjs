@@ -1,6 +1,7 @@
 // Run with: node --test dev/test/
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { longestGaps, percentile } from '../lib/integrity/pauses.mjs';
 import { judge, readLines } from '../lib/integrity/verdict.mjs';
 
 const published = (acknowledged) => ({
@@ -51,4 +52,29 @@ test('what is lost, unheard of, out of order or overlaps is found', () => {
 test('a call that was told to give up may overlap with the next owner of its key', () => {
   const lines = member('S 1 a 0 10', 'S 1 a 0 11', 'A 1 a 0 12', 'E 1 a 0 13');
   assert.deepEqual(judge(published([1]), [lines]).overlaps, []);
+});
+
+test('a pause is the longest time without a handled event of a partition, whoever has it', () => {
+  const ms = (time) => time * 1_000_000;
+  const one = member(
+    `E 1 a 0 ${ms(100)} 0`,
+    `S 2 a 1 ${ms(300)} 0`,
+    `F 2 a 1 ${ms(400)} 0`,
+    `E 3 b 0 ${ms(100)} 1`,
+    `E 4 b 1 ${ms(900)} 1`,
+  );
+  const other = member(`E 2 a 1 ${ms(700)} 0`, `E 5 a 2 ${ms(750)} 0`);
+  const during = (from, to) => ({ from: BigInt(ms(from)), to: BigInt(ms(to)) });
+  assert.deepEqual(longestGaps([one, other], during(200, 300)), [600, 800]);
+  assert.deepEqual(longestGaps([one, other], during(720, 740)), [50, 800]);
+  assert.deepEqual(longestGaps([one, other], during(1_000, 2_000)), [0, 0]);
+});
+
+test('a percentile is one of the values', () => {
+  const values = Array.from({ length: 200 }, (_, at) => 200 - at);
+  assert.deepEqual(
+    [percentile(values, 50), percentile(values, 99), percentile(values, 100)],
+    [100, 198, 200],
+  );
+  assert.equal(percentile([7], 99), 7);
 });

@@ -3,8 +3,10 @@
 //   node member.mjs JSON    {brokers, groupId, eventType, file, config}
 //
 // It writes what happens into the file, a line each, past every buffer of its own:
-//   S seq agg offset ns    a handler started        E seq agg offset ns    it succeeded
-//   F seq agg offset ns    it failed                A seq agg offset ns    it was told to give up, and ended
+//   S seq agg offset ns partition    a handler started
+//   E …                              it succeeded
+//   F …                              it failed
+//   A …                              it was told to give up, and ended
 import { openSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
@@ -22,11 +24,14 @@ const logger = { debug: quiet, info: quiet, warn: quiet, error: quiet };
 
 const bus = new KafkaEventBus({ clientId: 'integrity', brokers, groupId, logger, ...config });
 await bus.subscribe(eventType, {
-  async handle({ aggregateId, payload: { seq, failures } }, { offset, attempt, signal }) {
-    write('S', seq, aggregateId, offset, now());
+  async handle(
+    { aggregateId, payload: { seq, failures } },
+    { partition, offset, attempt, signal },
+  ) {
+    write('S', seq, aggregateId, offset, now(), partition);
     await new Promise((resolve) => setTimeout(resolve, seq % 3));
     const letter = signal.aborted ? 'A' : attempt <= failures ? 'F' : 'E';
-    write(letter, seq, aggregateId, offset, now());
+    write(letter, seq, aggregateId, offset, now(), partition);
     if (letter === 'F') throw new Error(`attempt ${attempt} of ${failures} that fail`);
   },
 });

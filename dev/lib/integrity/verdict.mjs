@@ -2,15 +2,16 @@
 
 /**
  * @param {string} text of one member's file; its last line may be cut by a kill
- * @returns {{letter: string, seq: number, key: string, offset: number, at: bigint}[]}
+ * @returns {{letter: string, seq: number, key: string, offset: number, at: bigint, partition: number}[]}
  */
 export function readLines(text) {
   const lines = text.split('\n');
   // What follows the last end of line was not written whole.
   lines.pop();
   return lines.map((line) => {
-    const [letter, seq, key, offset, at] = line.split(' ');
-    return { letter, seq: Number(seq), key, offset: Number(offset), at: BigInt(at) };
+    const [letter, seq, key, offset, at, partition] = line.split(' ');
+    const numbers = { seq: Number(seq), offset: Number(offset), partition: Number(partition) };
+    return { letter, key, at: BigInt(at), ...numbers };
   });
 }
 
