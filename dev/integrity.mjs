@@ -5,6 +5,7 @@
 //   node dev/integrity.mjs --short       6 000 events, in less than a minute, without the rolling restart
 //   node dev/integrity.mjs --seed 8123   the same choice of troubles again
 //   node dev/integrity.mjs --runs 10     that many runs, with seeds that follow each other
+//   node dev/integrity.mjs --seeds 1..10 a run for each of these seeds, the last one too
 //
 // Every acknowledged event is handled or in the dead-letter topic; the first deliveries of an aggregate are in order;
 // no two calls of one aggregate overlap within a process. Everything that one process logs stays in a temporary
@@ -45,7 +46,14 @@ function parse(args) {
     if (flag === '--short') Object.assign(options, { events: 6_000, short: true });
     else if (flag === '--seed' && /^\d+$/.test(rest[0])) options.seed = Number(rest.shift());
     else if (flag === '--runs' && /^[1-9]\d*$/.test(rest[0])) options.runs = Number(rest.shift());
-    else throw new Failure('usage: node dev/integrity.mjs [--short] [--seed N] [--runs N]');
+    else if (flag === '--seeds' && /^\d+\.\.\d+$/.test(rest[0])) {
+      const [first, last] = rest.shift().split('..').map(Number);
+      if (last < first) throw new Failure(`there is no seed from ${first} to ${last}`);
+      Object.assign(options, { seed: first, runs: last - first + 1 });
+    } else
+      throw new Failure(
+        'usage: node dev/integrity.mjs [--short] [--seed N] [--runs N] [--seeds A..B]',
+      );
   }
   return options;
 }

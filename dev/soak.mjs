@@ -1,7 +1,7 @@
 // The long runs, which look for what short tests do not meet.
 //
 //   node dev/soak.mjs                    all parts
-//   node dev/soak.mjs --only simulation  one part
+//   node dev/soak.mjs --only simulation  one part: simulation of the engine, threads that meet (by loom)
 //   node dev/soak.mjs --seeds 100000     as many simulated runs, 20 000 otherwise
 //   node dev/soak.mjs --seed 8123        one simulated run, with its trace
 
@@ -13,7 +13,7 @@ import { Failure, main, root } from './lib/exec.mjs';
 import { checkPrerequisites } from './lib/prerequisites.mjs';
 import { must, Steps } from './lib/steps.mjs';
 
-const PARTS = ['simulation'];
+const PARTS = ['simulation', 'threads'];
 const SEEDS = 20_000;
 const SIMULATION = 'subscribe::engine::sim::tests::no_seed_breaks_a_rule';
 
@@ -63,6 +63,13 @@ async function simulate(tests, seeds, tally) {
   if (failed) throw failed.reason;
 }
 
+/** Its own target directory: its crate is no member of the workspace. */
+function meetings(tally) {
+  const target = join(root, 'target/loom');
+  const command = ['cargo', 'test', '--manifest-path', 'dev/loom/Cargo.toml'];
+  return must([...command, '--target-dir', target], { tally });
+}
+
 await main(async () => {
   const { only, seeds, seed } = parse(process.argv.slice(2));
   checkPrerequisites();
@@ -80,6 +87,7 @@ await main(async () => {
         simulate(await unitTests(), seeds, tally),
       );
     }
+    if (only.includes('threads')) await steps.step('threads that meet, by loom', meetings);
   } finally {
     steps.close();
   }

@@ -12,6 +12,7 @@ mod notices;
 mod ring;
 mod shared;
 mod subscribe;
+mod sync;
 mod testing;
 
 use event_bus::{DEAD_LETTER_HEADERS, ErrorKind};

@@ -1,9 +1,8 @@
 //! From many threads to one reader: a list and the flag that says whether the reader has been woken.
 //!
-//! Depends on nothing of ours, so that its order of steps can be model checked by itself.
+//! Depends on nothing of ours but [`sync`](crate::sync), so that loom can check it by itself.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering, PoisonError, fence};
 
 /// Whether the reader has been woken and has not looked yet.
 ///
@@ -21,7 +20,7 @@ impl WakeFlag {
     pub(crate) fn lower(&self) {
         self.0.store(false, Ordering::Release);
         // The takes that follow must not be moved before the flag is down.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 }
 

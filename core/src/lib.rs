@@ -22,6 +22,7 @@ mod publish;
 mod runtime;
 mod shutdown;
 mod subscribe;
+mod sync;
 #[cfg(feature = "embedded")]
 pub mod testing;
 mod transport;

@@ -1,16 +1,21 @@
 //! Threads and the tokio runtime: the only file that spawns.
 
+mod inbox;
+mod signals;
+
 use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use once_cell::sync::OnceCell;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
+pub(crate) use self::inbox::Inbox;
+pub(crate) use self::signals::{Gate, Wake};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One runtime serves every bus of the process and is never dropped: a bus must be able to end while the process
@@ -128,65 +133,11 @@ pub(crate) fn within(deadline: Instant, name: &str, call: impl FnOnce() + Send +
     }
 }
 
-/// Opens once; threads wait for it against a deadline.
-#[derive(Debug, Default)]
-pub(crate) struct Gate {
-    open: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Gate {
-    /// Lets everyone through, now and later.
-    pub(crate) fn open(&self) {
-        *lock(&self.open) = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until it is open; `false` when the deadline came first.
-    pub(crate) fn wait(&self, deadline: Instant) -> bool {
-        let mut open = lock(&self.open);
-        while !*open {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            open = self.changed.wait_timeout(open, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
-    }
-}
-
-/// A flag that one thread waits for and any other raises; raising it twice before a wait counts once.
-#[derive(Debug, Default)]
-pub(crate) struct Wake {
-    raised: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Wake {
-    /// Ends the current wait, or the next one.
-    pub(crate) fn raise(&self) {
-        let mut raised = lock(&self.raised);
-        if !*raised {
-            *raised = true;
-            self.changed.notify_one();
-        }
-    }
-
-    /// Waits for at most `timeout` and lowers the flag.
-    pub(crate) fn wait(&self, timeout: Duration) {
-        let mut raised = lock(&self.raised);
-        if !*raised && !timeout.is_zero() {
-            raised = self.changed.wait_timeout(raised, timeout).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        *raised = false;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::mpsc;
+    use std::time::Duration;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(10)
@@ -214,11 +165,27 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_raised_before_the_wait_is_not_lost() {
-        let wake = Wake::default();
-        wake.raise();
+    fn a_wake_from_before_the_wait_is_not_lost() {
+        let inbox = Inbox::<Vec<u32>>::default();
+        inbox.wake();
         let start = Instant::now();
-        wake.wait(Duration::from_secs(10));
+        inbox.take(Duration::from_secs(10), &mut Vec::new());
         assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_written_is_taken_once() {
+        let inbox = Inbox::<Vec<u32>>::default();
+        inbox.write(|mail| mail.push(1));
+        inbox.write_unless_closed(|mail| mail.push(2));
+        assert!(inbox.has_mail());
+        let mut mail = Vec::new();
+        inbox.take(Duration::ZERO, &mut mail);
+        assert_eq!((mail, inbox.has_mail()), (vec![1, 2], false));
+        inbox.close();
+        inbox.write_unless_closed(|mail| mail.push(3));
+        let mut mail = Vec::new();
+        inbox.take(Duration::ZERO, &mut mail);
+        assert!(mail.is_empty());
     }
 }

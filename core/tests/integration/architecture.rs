@@ -11,6 +11,7 @@ use paths::{Place, code, imports, paths, words};
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("iso", &[]),
+    ("sync", &[]),
     ("event", &["error", "codec"]),
     ("policy", &["event"]),
     ("config", &["error", "event", "policy"]),
@@ -18,7 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("frame", &["error", "event", "codec", "transport"]),
     ("log", &["error", "event"]),
     ("transport", &["error", "event", "config"]),
-    ("runtime", &["error", "log"]),
+    ("runtime", &["error", "log", "sync"]),
     ("metrics", &["error", "event", "runtime"]),
     ("shutdown", &["error", "log", "runtime"]),
     ("health", &["error", "event", "log", "metrics", "runtime", "transport"]),
