@@ -236,7 +236,7 @@ test('the README names every event of the log with its level, and no other', () 
 test('every proof that ARCHITECTURE.md names is there', () => {
   const proofs = [
     ...read('ARCHITECTURE.md').matchAll(
-      /`([\w./-]+\.(?:rs|ts|mjs))` › ([^<|\n]+?)(?=;|<br>| \||$)/gm,
+      /`([\w./-]+\.(?:rs|ts|mjs|json))` › ([^<|\n]+?)(?=;|<br>| \||$)/gm,
     ),
   ];
   assert.ok(proofs.length >= 20, `${proofs.length} proofs`);
