@@ -210,7 +210,9 @@ fn consume(bootstrap: &str, topic: &str, events: u64) -> f64 {
         .set("bootstrap.servers", bootstrap)
         .set("group.id", format!("plain-{group}"))
         .set("auto.offset.reset", "earliest")
-        .set("enable.auto.commit", "false")
+        .set("enable.auto.commit", "true")
+        .set("auto.commit.interval.ms", "1000")
+        .set("enable.auto.offset.store", "false")
         .set("fetch.queue.backoff.ms", "50")
         .create()
         .expect("a consumer");
@@ -222,6 +224,7 @@ fn consume(bootstrap: &str, topic: &str, events: u64) -> f64 {
         started.get_or_insert_with(Instant::now);
         let event: DomainEvent = serde_json::from_slice(message.payload().expect("a value")).expect("an event");
         items += event.payload.items;
+        consumer.store_offset_from_message(&message).expect("an offset is stored");
         count += 1;
     }
     assert!(items > 0);
