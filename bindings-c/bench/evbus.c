@@ -63,8 +63,12 @@ int main(int argc, char **argv)
         await_all();
         evbus_event_free(record);
     } else {
-        must("subscribe", evbus_bus_subscribe(bus, argv[2], on_event, NULL, NULL, NULL, &error));
+        /* Records as they are, as plain librdkafka gives them. */
+        evbus_subscription_options *options = evbus_subscription_options_new();
+        must("raw", evbus_subscription_options_set(options, "raw", "true", &error));
+        must("subscribe", evbus_bus_subscribe_with(bus, argv[2], options, on_event, NULL, NULL, NULL, &error));
         await_all();
+        evbus_subscription_options_free(options);
     }
     report(wanted, seconds() - begin);
     must("close", evbus_bus_close(bus, 10000, NULL, &error));

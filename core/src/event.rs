@@ -566,7 +566,8 @@ impl Delivery {
 
     /// `occurredOn` of the envelope in milliseconds since the Unix epoch, when it could be read.
     pub fn occurred_on(&self) -> Option<i64> {
-        self.occurred_on
+        // A record that is handed out as it is was not looked into before.
+        self.occurred_on.or_else(|| self.event().ok()?.occurred_on())
     }
 
     /// The domain event in the record.

@@ -123,8 +123,8 @@ impl Engine {
     }
 
     /// Whether the handlers of a partition's topic take records that hold no event.
-    pub(crate) fn takes_raw(&self, source: &TopicPartition) -> bool {
-        self.by_source.get(source).is_some_and(|index| self.slots[*index as usize].policy.raw)
+    pub(crate) fn takes_raw(&mut self, source: &TopicPartition) -> bool {
+        self.slot_of(source).is_some_and(|index| self.slots[index as usize].policy.raw)
     }
 
     fn assigned(&mut self, partitions: Vec<TopicPartition>) {
@@ -207,21 +207,21 @@ impl Engine {
         taken
     }
 
+    /// The slot of a partition that was assigned before.
+    fn slot_of(&mut self, source: &TopicPartition) -> Option<u16> {
+        // Records come in stretches of one partition, so most look-ups end here.
+        if self.slots.get(self.last_source as usize).is_none_or(|slot| slot.source != *source) {
+            self.last_source = *self.by_source.get(source)?;
+        }
+        Some(self.last_source)
+    }
+
     /// The slot of a partition whose records are taken.
     fn open_slot(&mut self, source: &TopicPartition) -> Option<u16> {
-        // Records come in stretches of one partition, so most look-ups end here.
-        let cached = self.slots.get(self.last_source as usize).is_some_and(|slot| slot.source == *source);
-        if !cached && let Some(index) = self.by_source.get(source) {
-            self.last_source = *index;
-        }
-        let index = self.last_source;
-        let slot = self.slots.get(index as usize);
-        let open = slot.is_some_and(|slot| slot.source == *source && slot.ownership == Ownership::Owned);
-        if !open || self.drain.is_some() {
-            self.counters.stray += 1;
-            return None;
-        }
-        Some(index)
+        let slot = self.slot_of(source).filter(|_| self.drain.is_none());
+        let open = slot.filter(|index| self.slots[*index as usize].ownership == Ownership::Owned);
+        self.counters.stray += u64::from(open.is_none());
+        open
     }
 
     /// Queues a partition that has something to hand out.

@@ -33,8 +33,11 @@ const MAX_PARK: Duration = Duration::from_millis(100);
 /// Changes of the topic set within this time are one change.
 const COALESCE: Duration = Duration::from_millis(50);
 
-/// Records taken from the client before answers are looked at again.
+/// Records taken from the client before everything else has its turn.
 const MAX_POLLS: usize = 1000;
+
+/// Records taken in one go although answers wait: looking at each answer by itself costs more than a record does.
+const STRETCH: usize = 32;
 
 /// How often positions are written down for the lag metric.
 const POSITIONS_INTERVAL: Duration = Duration::from_millis(500);
@@ -230,13 +233,13 @@ impl Poller {
         }
         self.polled_at = now;
         let mut empty = 0;
-        for _ in 0..MAX_POLLS {
+        for number in 1..=MAX_POLLS {
             match self.consumer.poll() {
                 Some(event) => {
                     empty = 0;
                     self.take(now, event);
-                    // A lane may be waiting for its next run: answers come before further records.
-                    if self.engine.is_full() || self.shared.mailbox.has_mail() {
+                    // A lane may be waiting for its next run: answers come before many more records.
+                    if self.engine.is_full() || number % STRETCH == 0 && self.shared.mailbox.has_mail() {
                         return true;
                     }
                 }
@@ -277,9 +280,12 @@ impl Poller {
 
     fn record(&mut self, now: Instant, record: Record) {
         self.recorder.received.fetch_add(1, Ordering::Relaxed);
+        if self.engine.takes_raw(&record.source) {
+            self.engine.handle(now, Input::Record(record, None));
+            return;
+        }
         match codec::decode(&record).map(|event| event.occurred_on()) {
             Ok(occurred_on) => self.engine.handle(now, Input::Record(record, occurred_on)),
-            Err(_) if self.engine.takes_raw(&record.source) => self.engine.handle(now, Input::Record(record, None)),
             Err(error) => {
                 self.recorder.error(error.kind());
                 let failure = Failure {
