@@ -201,6 +201,19 @@ class TestRun {
     );
   }
 
+  /** Five members are restarted in turn, and partitions hardly stand still. */
+  rolling() {
+    return this.steps.step(
+      'rolling deploy',
+      async (tally) => {
+        const java = javaAvailable();
+        if (!java.ok) throw new Skip(`NOTHING WAS DEPLOYED: ${java.reason}`);
+        await must([process.execPath, 'dev/rolling.mjs'], { tally });
+      },
+      { needs: ['build'] },
+    );
+  }
+
   async #groups() {
     const measured = this.coverage !== undefined;
     await this.build('build', this.env);
@@ -212,6 +225,7 @@ class TestRun {
     if (this.wants('kafka')) {
       for (const version of this.versions) await this.kafka(version);
       await this.integrity();
+      await this.rolling();
     }
     if (!measured) return;
     await this.steps.step('coverage of Rust', async () => {

@@ -99,3 +99,6 @@ impl Topics {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;
