@@ -168,7 +168,7 @@ class TestRun {
         EVBUS_TEST_BROKERS: cluster.bootstrap,
         EVBUS_TEST_SECURE_CLUSTER: facts,
         EVBUS_KAFKA_VERSION: version,
-        EVBUS_REAL_KAFKA: '1',
+        EVBUS_REQUIRE_KAFKA: '1',
       };
       await this.steps.step(`integration tests of the core on Kafka ${version}`, async (tally) => {
         const tests = (await this.artifacts('test', '--no-run')).find(

@@ -19,8 +19,8 @@ export default async function setup(project: TestProject): Promise<(() => Promis
     const line = '='.repeat(78);
     const what = given.length > 0 ? 'TESTS THAT START A KAFKA' : 'ALL TESTS ON A REAL KAFKA';
     process.stderr.write(`\n${line}\nSKIPPED: ${what}. Reason: ${reason}\n${line}\n\n`);
-    if (process.env['EVBUS_REAL_KAFKA'] === '1') {
-      throw new Error(`EVBUS_REAL_KAFKA=1 demands a real Kafka, but ${reason}`);
+    if (process.env['EVBUS_REQUIRE_KAFKA'] === '1') {
+      throw new Error(`EVBUS_REQUIRE_KAFKA=1 demands a real Kafka, but ${reason}`);
     }
   }
   if (given.length > 0 || reason !== undefined) {

@@ -4,7 +4,7 @@
 //
 // EVBUS_TEST_BROKERS  an existing Kafka to use where a test needs nothing but one, host:port,…
 // EVBUS_KAFKA_VERSION the version to start, 4.1.0 by default
-// EVBUS_REAL_KAFKA=1  fails where it would otherwise skip because no Kafka can run here
+// EVBUS_REQUIRE_KAFKA=1  fails where it would otherwise skip because no Kafka can run here
 
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
