@@ -71,6 +71,11 @@ export interface KafkaConfig extends DeliveryPolicy {
   /** After how long without polling the member leaves the group, in ms; handlers do not count. Default 300 000. */
   readonly maxPollIntervalMs?: number;
   /**
+   * After how long a partition that has records and gets none counts as stalled, which is told and healed, in ms; at
+   * least 1000, and 0 turns it off. Default 30 000.
+   */
+  readonly stallTimeoutMs?: number;
+  /**
    * Names this member for ever, so that a restart within `sessionTimeoutMs` moves no partition. Each process needs a
    * name of its own. Default none, or with `fromEnv()` that in `KAFKA_GROUP_INSTANCE_ID`.
    */

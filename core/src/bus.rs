@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::dead_letters::DeadLetters;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Delivery, Event, RawRecord, TopicPartition};
-use crate::health::{ConnectionWatch, Signs};
+use crate::health::{ConnectionWatch, Findings, Health, Link, Signs};
 use crate::kafka::KafkaTransport;
 use crate::log::{Level, Log, LogRecord, Observer};
 use crate::metrics::{Metrics, Recorder};
@@ -21,7 +21,7 @@ use crate::policy::{Policy, SeekTo};
 use crate::publish::{FramePublisher, Publisher};
 use crate::runtime::{self, Worker, lock};
 use crate::shutdown::{Deadline, Phase, PhaseCell, ShutdownReport};
-use crate::subscribe::{Handler, HandlerError, Handlers, Intake, inside_handler};
+use crate::subscribe::{Condition, Handler, HandlerError, Handlers, Intake, inside_handler};
 use crate::transport::{CompletionSink, Receipt, Transport};
 
 /// How long the client may take to report what was purged at the deadline.
@@ -58,7 +58,9 @@ struct Inner {
     phase: Arc<PhaseCell>,
     recorder: Arc<Recorder>,
     log: Log,
-    connected: Arc<AtomicBool>,
+    link: Arc<Link>,
+    /// The delivery thread ended by a defect.
+    broken: Arc<AtomicBool>,
     delivery: Mutex<Option<Worker>>,
     ending: AtomicBool,
     report: watch::Sender<Option<ShutdownReport>>,
@@ -110,7 +112,8 @@ impl Bus {
             phase,
             recorder,
             log,
-            connected: Arc::default(),
+            link: Arc::default(),
+            broken: Arc::default(),
             delivery: Mutex::default(),
             ending: AtomicBool::new(false),
             report: watch::Sender::new(None),
@@ -119,7 +122,7 @@ impl Bus {
         let serving = bus.serve();
         match serving.and_then(|()| bus.0.transport.connect(deadline, cancelled)) {
             Ok(()) => {
-                bus.0.connected.store(true, Ordering::Relaxed);
+                bus.0.link.up();
                 let message = format!("connected to {brokers}");
                 bus.0.log.write(LogRecord::new(Level::Info, "connection_established", message));
                 Ok(bus)
@@ -133,19 +136,19 @@ impl Bus {
 
     /// Starts the delivery thread. It holds the parts of the bus and not the bus, so that dropping the last clone ends it.
     fn serve(&self) -> Result<()> {
-        let Inner { publisher, connected, log, recorder, .. } = &*self.0;
-        let (publisher, connected) = (publisher.clone(), connected.clone());
+        let Inner { publisher, link, log, recorder, broken, .. } = &*self.0;
+        let (publisher, link) = (publisher.clone(), link.clone());
         let (log, recorder) = (log.clone(), recorder.clone());
         let (transport, intake) = (self.0.transport.clone(), self.0.intake.clone());
         let brokers = self.0.config.brokers.join(",");
-        let broken = (connected.clone(), log.clone(), recorder.clone());
+        let for_panic = (broken.clone(), link.clone(), log.clone(), recorder.clone());
         let body = move || {
             let mut watch = None;
             publisher.serve(|now| {
                 // The watch begins when `connect` has proved the connection.
-                if watch.is_none() && connected.load(Ordering::Relaxed) {
-                    let (connected, log, recorder) = (connected.clone(), log.clone(), recorder.clone());
-                    watch = Some(ConnectionWatch::new(now, brokers.clone(), connected, log, recorder));
+                if watch.is_none() && link.is_up() {
+                    let (link, log, recorder) = (link.clone(), log.clone(), recorder.clone());
+                    watch = Some(ConnectionWatch::new(now, brokers.clone(), link, log, recorder));
                 }
                 if let Some(watch) = &mut watch {
                     let producer = transport.connectivity();
@@ -156,9 +159,10 @@ impl Bus {
             });
         };
         let on_panic = move |error: Error| {
-            let (connected, log, recorder) = broken;
-            connected.store(false, Ordering::Relaxed);
-            recorder.error(error.kind());
+            let (broken, link, log, recorder) = for_panic;
+            broken.store(true, Ordering::Relaxed);
+            link.down("a thread of the library ended");
+            recorder.failed(&error);
             log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
         };
         *lock(&self.0.delivery) = Some(Worker::start("evbus-delivery", body, on_panic)?);
@@ -322,7 +326,38 @@ impl Bus {
     /// Whether a broker can be reached and publishes make progress, at most 3 s late. Publishing does not depend
     /// on it: during an outage publishes wait until their deadline.
     pub fn is_connected(&self) -> bool {
-        self.0.phase.get() == Phase::Open && self.0.connected.load(Ordering::Relaxed) && !self.0.intake.is_broken()
+        self.0.phase.get() == Phase::Open && self.0.link.is_up() && !self.0.intake.is_broken()
+    }
+
+    /// Whether the bus does its work, and what keeps it from it: for the probes of a service. Cheap.
+    ///
+    /// ```no_run
+    /// # fn run(bus: &event_bus::Bus) {
+    /// let health = bus.health();
+    /// for reason in &health.reasons {
+    ///     println!("{}: {}", reason.code.as_str(), reason.message);
+    /// }
+    /// # }
+    /// ```
+    pub fn health(&self) -> Health {
+        let phase = self.0.phase.get();
+        let producer = self.0.transport.connectivity();
+        let is_lost = phase == Phase::Open && !self.0.link.is_up();
+        Health::from(Findings {
+            connected: self.is_connected(),
+            not_open: match phase {
+                Phase::Open => None,
+                Phase::Draining | Phase::Flushing => Some("the bus is closing"),
+                Phase::Closed => Some("the bus is closed"),
+            },
+            connection_lost: is_lost.then(|| self.0.link.reason()),
+            is_defect: self.0.intake.is_broken() || self.0.broken.load(Ordering::Relaxed),
+            producer: (phase == Phase::Open && producer.ended).then_some(producer.last_error),
+            // A bus that is closed consumes nothing that could stand still.
+            condition: if phase == Phase::Closed { Condition::default() } else { self.0.intake.condition() },
+            dead_letters_pending: self.0.recorder.dead_letters_pending.load(Ordering::Relaxed),
+            last_error: self.0.recorder.last_error(),
+        })
     }
 
     /// What the bus still does.
@@ -416,7 +451,7 @@ impl Inner {
     /// Stops the delivery thread and releases the client; `false` when the deadline came first.
     fn close(&self, deadline: Instant) -> bool {
         self.phase.advance(Phase::Closed);
-        self.connected.store(false, Ordering::Relaxed);
+        self.link.down("the bus is closed");
         self.transport.wake();
         let served = lock(&self.delivery).take().is_none_or(|delivery| delivery.join(deadline));
         let transport = self.transport.clone();

@@ -80,6 +80,9 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// How long the consumer may go without a poll before it leaves the group; 5 min by default.
     pub max_poll_interval: Duration,
+    /// After how long a partition that has records and gets none counts as stalled, which is told and healed; 30 s by
+    /// default, at least 1 s. `None` turns it off.
+    pub stall_timeout: Option<Duration>,
     /// What subscriptions want that say nothing else.
     pub policy: Policy,
     /// Names this member for ever, so that a restart within the session timeout moves no partition.
@@ -167,6 +170,7 @@ impl Config {
             session_timeout: Duration::from_secs(8),
             heartbeat_interval: Duration::from_secs(1),
             max_poll_interval: Duration::from_secs(300),
+            stall_timeout: Some(Duration::from_secs(30)),
             policy: Policy::default(),
             group_instance_id: None,
             kafka: BTreeMap::new(),
@@ -254,6 +258,7 @@ impl fmt::Debug for Config {
             .field("session_timeout", &self.session_timeout)
             .field("heartbeat_interval", &self.heartbeat_interval)
             .field("max_poll_interval", &self.max_poll_interval)
+            .field("stall_timeout", &self.stall_timeout)
             .field("policy", &self.policy)
             .field("group_instance_id", &self.group_instance_id)
             .field("kafka", &kafka)

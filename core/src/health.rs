@@ -1,205 +1,294 @@
-//! Whether the bus is connected, told from progress and not from a socket.
+//! Whether a bus does its work, and what keeps it from it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+mod connection;
 
-use crate::log::{Level, Log, LogRecord};
-use crate::metrics::Recorder;
-use crate::transport::Connectivity;
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
-/// The client reports once a second; older news are no news.
-const REPORT_MAX_AGE: Duration = Duration::from_secs(3);
+pub(crate) use self::connection::{ConnectionWatch, Link, Signs};
+use crate::error::Error;
+use crate::subscribe::{Condition, HaltedPartition, StalledPartition};
 
-/// A black-holed broker looks connected for a minute; publishes without any acknowledgement tell sooner.
-const ACKNOWLEDGEMENT_MAX_AGE: Duration = Duration::from_secs(5);
-
-/// An outage is told again so often, for those who look at the log hours later.
-const REMINDER_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Watches the connection and logs each change once, and an outage that lasts once a minute.
-#[derive(Debug)]
-pub(crate) struct ConnectionWatch {
-    /// The addresses of the configuration, as one text.
-    brokers: String,
-    connected: Arc<AtomicBool>,
-    /// What was told last. The shared flag will not do: the end of a bus lowers it too.
-    was_connected: bool,
-    since: Instant,
-    /// When a record told of the outage last.
-    told: Instant,
-    log: Log,
-    recorder: Arc<Recorder>,
+/// Whether a bus does its work, as of half a second ago; the connection is up to 3 s late.
+///
+/// In JSON, names are in camel case.
+///
+/// ```
+/// # fn answer(bus: &event_bus::Bus) -> (u16, String) {
+/// let health = bus.health();
+/// let status = if health.live { 200 } else { 503 };
+/// (status, health.to_json())
+/// # }
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Health {
+    /// False when something stands still that a restart of the process may bring back: what a liveness probe asks.
+    pub live: bool,
+    /// Publishes and handlers can make progress now: what a readiness probe asks. Never without [`live`](Health::live).
+    pub ready: bool,
+    /// As [`Bus::is_connected`](crate::Bus::is_connected).
+    pub connected: bool,
+    /// All that is not as it should be, the worst first. Not every reason makes the bus unready.
+    pub reasons: Vec<HealthReason>,
+    /// Partitions that stand still by policy.
+    pub halted_partitions: Vec<HaltedPartition>,
+    /// Partitions that have records and get none; they are being healed.
+    pub stalled_partitions: Vec<StalledPartition>,
+    /// Records on their way to a dead-letter topic.
+    pub dead_letters_pending: u64,
+    /// The latest failure that no caller heard of, for example of a connection or of a commit. It may be long over.
+    #[serde(serialize_with = "code_and_message")]
+    pub last_error: Option<Error>,
 }
 
-/// What the watch looks at.
-pub(crate) struct Signs<'a> {
-    pub(crate) producer: &'a Connectivity,
-    /// `None` while nothing is subscribed.
-    pub(crate) consumer: Option<&'a Connectivity>,
-    /// How long publishes have been outstanding without any acknowledgement.
-    pub(crate) without_progress: Duration,
+impl Health {
+    /// As an object in JSON, for the answer to a probe.
+    pub fn to_json(&self) -> String {
+        // Nothing in it can fail to be written: names are fixed, numbers are integers.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
-impl ConnectionWatch {
-    /// Begins with the connection that `connect` proved.
-    pub(crate) fn new(
-        now: Instant,
-        brokers: String,
-        connected: Arc<AtomicBool>,
-        log: Log,
-        recorder: Arc<Recorder>,
-    ) -> Self {
-        connected.store(true, Ordering::Relaxed);
-        ConnectionWatch { brokers, connected, was_connected: true, since: now, told: now, log, recorder }
-    }
+/// Something that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HealthReason {
+    /// What it is.
+    pub code: HealthCode,
+    /// For a person: on what, and why.
+    pub message: String,
+}
 
-    /// Runs on: delivery thread, at least every 100 ms.
-    pub(crate) fn look(&mut self, now: Instant, signs: &Signs<'_>) {
-        let trouble = self.trouble(now, signs);
-        self.connected.store(trouble.is_none(), Ordering::Relaxed);
-        let was = std::mem::replace(&mut self.was_connected, trouble.is_none());
-        match trouble {
-            Some(reason) if was => {
-                (self.since, self.told) = (now, now);
-                self.recorder.connections_lost.fetch_add(1, Ordering::Relaxed);
-                let message =
-                    format!("the connection is lost: {reason}; reconnecting, publishes wait until their deadline");
-                self.tell(LogRecord::new(Level::Warn, "connection_lost", message), signs);
-            }
-            Some(reason) if now.saturating_duration_since(self.told) >= REMINDER_INTERVAL => {
-                self.told = now;
-                let lost_for = now.duration_since(self.since).as_secs();
-                let message = format!("the connection has been lost for {lost_for} s: {reason}; still reconnecting");
-                self.tell(LogRecord::new(Level::Warn, "connection_still_lost", message), signs);
-            }
-            None if !was => {
-                let lost_for = now.duration_since(self.since);
-                self.since = now;
-                let message = format!("the connection is back after {:.1} s", lost_for.as_secs_f64());
-                self.log.write(LogRecord::new(Level::Info, "connection_established", message));
-            }
-            _ => (),
+/// What can be wrong with a bus. The words are those of the log's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum HealthCode {
+    /// A thread of the library ended by a defect.
+    InternalError,
+    /// Another process is this member of the group now, so this one consumes nothing any more.
+    ConsumerFailed,
+    /// A partition stands still by policy.
+    PartitionHalted,
+    /// A partition has records and gets none.
+    PartitionStalled,
+    /// The bus is not connected yet, is closing or is closed.
+    NotConnected,
+    /// No broker can be reached, or publishes make no progress.
+    ConnectionLost,
+    /// A Kafka client gave up for good and its successor is on its way.
+    ClientFatal,
+    /// Dead letters cannot be written; they are tried again, and nothing behind them is committed.
+    DeadLetterFailed,
+}
+
+impl HealthCode {
+    /// All of them, the worst first.
+    pub const ALL: [HealthCode; 8] = [
+        HealthCode::InternalError,
+        HealthCode::ConsumerFailed,
+        HealthCode::PartitionHalted,
+        HealthCode::PartitionStalled,
+        HealthCode::NotConnected,
+        HealthCode::ConnectionLost,
+        HealthCode::ClientFatal,
+        HealthCode::DeadLetterFailed,
+    ];
+
+    /// A stable word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            HealthCode::InternalError => "internal_error",
+            HealthCode::ConsumerFailed => "consumer_failed",
+            HealthCode::PartitionHalted => "partition_halted",
+            HealthCode::PartitionStalled => "partition_stalled",
+            HealthCode::NotConnected => "not_connected",
+            HealthCode::ConnectionLost => "connection_lost",
+            HealthCode::ClientFatal => "client_fatal",
+            HealthCode::DeadLetterFailed => "dead_letter_failed",
         }
     }
 
-    fn tell(&self, record: LogRecord, signs: &Signs<'_>) {
-        let mut record = record.with("brokers", &*self.brokers);
-        record.error = signs.producer.last_error.clone();
-        self.log.write(record);
+    /// A bus with it is live all the same: a restart of the process would change nothing.
+    pub const fn is_live(self) -> bool {
+        use HealthCode::{ConsumerFailed, InternalError, PartitionHalted, PartitionStalled};
+        !matches!(self, InternalError | ConsumerFailed | PartitionHalted | PartitionStalled)
     }
 
-    fn trouble(&self, now: Instant, signs: &Signs<'_>) -> Option<&'static str> {
-        if signs.without_progress > ACKNOWLEDGEMENT_MAX_AGE {
-            return Some("no publish was acknowledged for 5 s");
-        }
-        self.silence(now, signs.producer).or_else(|| self.silence(now, signs.consumer?))
+    /// A bus with it is ready all the same.
+    pub const fn is_ready(self) -> bool {
+        matches!(self, HealthCode::DeadLetterFailed)
     }
+}
 
-    fn silence(&self, now: Instant, client: &Connectivity) -> Option<&'static str> {
-        match client.observed_at {
-            // A client that has just started reports after a second.
-            None => None,
-            Some(at) if now.saturating_duration_since(at) > REPORT_MAX_AGE => Some("the client does not report"),
-            Some(_) if client.brokers_up == 0 => Some("no broker can be reached"),
-            Some(_) => None,
+impl Serialize for HealthCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// All that health is told from.
+pub(crate) struct Findings {
+    pub(crate) connected: bool,
+    /// Why the bus is not open, when it is not.
+    pub(crate) not_open: Option<&'static str>,
+    /// Why there is no connection, while the bus is open.
+    pub(crate) connection_lost: Option<&'static str>,
+    /// A thread of the library is gone.
+    pub(crate) is_defect: bool,
+    /// Why the producing client ended, while there is no other.
+    pub(crate) producer: Option<Option<Error>>,
+    pub(crate) condition: Condition,
+    pub(crate) dead_letters_pending: u64,
+    pub(crate) last_error: Option<Error>,
+}
+
+impl From<Findings> for Health {
+    fn from(findings: Findings) -> Self {
+        let mut reasons = Vec::new();
+        let mut tell = |code, message: String| reasons.push(HealthReason { code, message });
+        let Condition { halted, stalled, dead_letter, client, failed } = findings.condition;
+        if findings.is_defect && failed.is_none() {
+            let message = "a thread of the library ended by a defect: the log holds it as internal_error; restart";
+            tell(HealthCode::InternalError, message.to_owned());
+        }
+        if let Some(error) = failed {
+            tell(HealthCode::ConsumerFailed, format!("another process is this member of the group now: {error}"));
+        }
+        for HaltedPartition { topic, partition, offset, reason } in &halted {
+            let message = format!("{topic}[{partition}] stands still at offset {offset} by policy: {reason}");
+            tell(HealthCode::PartitionHalted, message);
+        }
+        for one in &stalled {
+            let StalledPartition { topic, partition, high_watermark, reason, .. } = one;
+            let position = one.position.map_or("nowhere".to_owned(), |offset| format!("at {offset}"));
+            let seconds = one.stalled_ms / 1000;
+            let message = format!(
+                "{topic}[{partition}] has stood still {position} for {seconds} s, though its log ends at \
+                 {high_watermark} ({reason}); it is being healed"
+            );
+            tell(HealthCode::PartitionStalled, message);
+        }
+        if let Some(why) = findings.not_open {
+            tell(HealthCode::NotConnected, why.to_owned());
+        }
+        if let Some(why) = findings.connection_lost {
+            tell(HealthCode::ConnectionLost, format!("{why}; reconnecting"));
+        }
+        if let Some(cause) = findings.producer {
+            let cause = cause.map(|error| format!(": {error}")).unwrap_or_default();
+            tell(HealthCode::ClientFatal, format!("the publishing client ended and is being replaced{cause}"));
+        }
+        if let Some(cause) = client {
+            tell(HealthCode::ClientFatal, format!("the consuming client ended and is being replaced: {cause}"));
+        }
+        if let Some(cause) = dead_letter {
+            let message = format!("dead letters cannot be written, which is tried again: {cause}");
+            tell(HealthCode::DeadLetterFailed, message);
+        }
+        let live = reasons.iter().all(|reason| reason.code.is_live());
+        Health {
+            live,
+            ready: live && reasons.iter().all(|reason| reason.code.is_ready()),
+            connected: findings.connected,
+            reasons,
+            halted_partitions: halted,
+            stalled_partitions: stalled,
+            dead_letters_pending: findings.dead_letters_pending,
+            last_error: findings.last_error,
         }
     }
+}
+
+fn code_and_message<S: Serializer>(error: &Option<Error>, serializer: S) -> Result<S::Ok, S::Error> {
+    error.as_ref().map(|error| json!({ "code": error.code(), "message": error.to_string() })).serialize(serializer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
-    use crate::log::Observer;
-    use std::sync::Mutex;
+    use crate::error::ErrorKind;
 
-    #[derive(Default)]
-    struct Events(Mutex<Vec<LogRecord>>);
-
-    impl Observer for Events {
-        fn log(&self, record: &LogRecord) {
-            self.0.lock().unwrap().push(record.clone());
+    fn well() -> Findings {
+        Findings {
+            connected: true,
+            not_open: None,
+            connection_lost: None,
+            is_defect: false,
+            producer: None,
+            condition: Condition::default(),
+            dead_letters_pending: 0,
+            last_error: None,
         }
     }
 
-    /// A watch whose time is what a test says it is.
-    struct Scene {
-        start: Instant,
-        seen: Arc<Events>,
-        connected: Arc<AtomicBool>,
-        recorder: Arc<Recorder>,
-        watch: ConnectionWatch,
-    }
-
-    impl Scene {
-        fn new() -> Scene {
-            let start = Instant::now();
-            let (seen, connected, recorder) = (Arc::<Events>::default(), Arc::default(), Arc::<Recorder>::default());
-            let log = Log::new(Some(seen.clone()));
-            let brokers = "a:9092,b:9092".to_owned();
-            let watch = ConnectionWatch::new(start, brokers, Arc::clone(&connected), log, recorder.clone());
-            Scene { start, seen, connected, recorder, watch }
-        }
-
-        fn at(&self, seconds: u64) -> Instant {
-            self.start + Duration::from_secs(seconds)
-        }
-
-        fn look(&mut self, now: u64, brokers_up: usize, reported: u64, without_progress: u64) -> bool {
-            let last_error = Some(Error::new(ErrorKind::Unavailable, "connection refused").with("broker", "a:9092"));
-            let observed_at = Some(self.at(reported));
-            let producer = Connectivity { brokers_up, observed_at, last_error, ..Connectivity::default() };
-            let without_progress = Duration::from_secs(without_progress);
-            self.watch.look(self.at(now), &Signs { producer: &producer, consumer: None, without_progress });
-            self.connected.load(Ordering::Relaxed)
-        }
-
-        fn events(&self) -> Vec<&'static str> {
-            self.seen.0.lock().unwrap().iter().map(|record| record.event).collect()
-        }
+    fn error() -> Error {
+        Error::new(ErrorKind::Timeout, "the broker was silent")
     }
 
     #[test]
-    fn each_change_is_told_once() {
-        let mut scene = Scene::new();
-        assert!(scene.look(1, 1, 1, 0));
-        assert!(!scene.look(2, 0, 2, 0), "no broker is up");
-        assert!(!scene.look(3, 0, 3, 0));
-        assert!(scene.look(4, 1, 4, 0));
-        assert!(!scene.look(8, 1, 4, 0), "the news are old");
-        assert!(scene.look(9, 1, 9, 0));
-        assert!(!scene.look(10, 1, 10, 6), "nothing is acknowledged");
-        let changes = ["connection_lost", "connection_established"];
-        let expected: Vec<_> = changes.iter().cycle().take(5).copied().collect();
-        assert_eq!(scene.events(), expected);
-        assert_eq!(scene.recorder.connections_lost.load(Ordering::Relaxed), 3);
+    fn a_bus_that_works_has_nothing_to_say() {
+        let health = Health::from(well());
+        assert!(health.live && health.ready && health.connected && health.reasons.is_empty());
+        let json: serde_json::Value = serde_json::from_str(&health.to_json()).unwrap();
+        let expected = json!({
+            "live": true, "ready": true, "connected": true, "reasons": [], "haltedPartitions": [],
+            "stalledPartitions": [], "deadLettersPending": 0, "lastError": null,
+        });
+        assert_eq!(json, expected);
     }
 
     #[test]
-    fn an_outage_that_lasts_is_told_again_once_a_minute() {
-        let mut scene = Scene::new();
-        for second in 0..200 {
-            scene.look(second, usize::from(second < 10), second, 0);
+    fn every_trouble_is_told_by_its_word_with_what_it_means() {
+        let halted = HaltedPartition { topic: "t".into(), partition: 3, offset: 7, reason: "no stock".into() };
+        let stalled = StalledPartition {
+            topic: "t".into(),
+            partition: 4,
+            position: Some(8),
+            high_watermark: 9,
+            stalled_ms: 42_500,
+            reason: "not_fetched",
+        };
+        let of = |condition| Findings { condition, ..well() };
+        let troubles = [
+            Findings { is_defect: true, ..well() },
+            of(Condition { failed: Some(error()), ..Condition::default() }),
+            of(Condition { halted: vec![halted], ..Condition::default() }),
+            of(Condition { stalled: vec![stalled], ..Condition::default() }),
+            Findings { not_open: Some("closing"), ..well() },
+            Findings { connection_lost: Some("no broker can be reached"), ..well() },
+            Findings { producer: Some(None), ..well() },
+            of(Condition { dead_letter: Some(error()), ..Condition::default() }),
+        ];
+        let mut told = Vec::new();
+        for (trouble, code) in troubles.into_iter().zip(HealthCode::ALL) {
+            let health = Health::from(trouble);
+            assert_eq!(health.reasons.iter().map(|reason| reason.code).collect::<Vec<_>>(), [code]);
+            assert_eq!((health.live, health.ready), (code.is_live(), code.is_ready()), "{code:?}");
+            assert!(health.live || !health.ready);
+            told.push(health);
         }
-        assert_eq!(
-            scene.events(),
-            ["connection_lost", "connection_still_lost", "connection_still_lost", "connection_still_lost"]
-        );
-        let last = scene.seen.0.lock().unwrap().last().unwrap().clone();
-        assert_eq!(
-            last.message,
-            "the connection has been lost for 180 s: no broker can be reached; still reconnecting"
-        );
-        assert_eq!(last.fields, [("brokers", "a:9092,b:9092".into())]);
-        assert_eq!(last.error.unwrap().context("broker"), Some("a:9092"));
+        assert_eq!(told[2].reasons[0].message, "t[3] stands still at offset 7 by policy: no stock");
+        let json = serde_json::to_value(&told[3]).unwrap();
+        assert_eq!(json["reasons"][0]["code"], "partition_stalled");
+        let expected = json!({
+            "topic": "t", "partition": 4, "position": 8, "highWatermark": 9, "stalledMs": 42_500,
+            "reason": "not_fetched",
+        });
+        assert_eq!(json["stalledPartitions"][0], expected);
+        let last = Findings { last_error: Some(error()), ..well() };
+        let json = serde_json::to_value(Health::from(last)).unwrap();
+        assert_eq!(json["lastError"]["code"], "EVBUS_TIMEOUT");
+        assert!(json["lastError"]["message"].as_str().unwrap().contains("the broker was silent"));
+    }
 
-        scene.look(200, 1, 200, 0);
-        for second in 201..270 {
-            scene.look(second, usize::from(second < 230), second, 0);
-        }
-        let later = scene.events().split_off(4);
-        assert_eq!(later, ["connection_established", "connection_lost"], "the next outage begins its own minute");
-        assert_eq!(scene.recorder.connections_lost.load(Ordering::Relaxed), 2, "a reminder is no other outage");
+    #[test]
+    fn a_fenced_member_is_no_defect_and_the_worst_comes_first() {
+        let condition = Condition { failed: Some(error()), dead_letter: Some(error()), ..Condition::default() };
+        let findings = Findings { is_defect: true, connection_lost: Some("why"), condition, ..well() };
+        let codes: Vec<_> = Health::from(findings).reasons.iter().map(|reason| reason.code).collect();
+        assert_eq!(codes, [HealthCode::ConsumerFailed, HealthCode::ConnectionLost, HealthCode::DeadLetterFailed]);
+        assert!(HealthCode::ALL.is_sorted());
     }
 }

@@ -40,6 +40,7 @@ pub use event::{
     Delivery, Event, Failure, Finished, Headers, HeadersBuf, Outcome, OutgoingRecord, RawRecord, Record, Ticket, Topic,
     TopicPartition,
 };
+pub use health::{Health, HealthCode, HealthReason};
 pub use kafka::KafkaTransport;
 pub use log::{Level, Log, LogRecord, Observer};
 #[cfg(feature = "embedded")]
@@ -52,10 +53,11 @@ pub use policy::{
 pub use publish::FramePublisher;
 pub use runtime::spawn;
 pub use shutdown::{Phase, ShutdownReport};
-pub use subscribe::{Epochs, HandlerError, Intake, check_subscriptions};
+pub use subscribe::{Epochs, HaltedPartition, HandlerError, Intake, StalledPartition, check_subscriptions};
 pub use transport::{
     Cancelled, Committed, Completion, CompletionSink, Connectivity, Consumer, ConsumerEvent, Enqueued, Extent, Found,
-    GroupOffsets, LogPosition, Published, Receipt, RecordPublisher, RecordSink, Token, TopicReader, Transport,
+    GroupOffsets, LogPosition, Progress, Published, Receipt, RecordPublisher, RecordSink, Remedy, Token, TopicReader,
+    Transport,
 };
 
 /// The Rust of the README, which runs as documentation tests do.

@@ -303,5 +303,6 @@ fn connectivity(cluster: &Cluster) -> Connectivity {
         observed_at: Some(Instant::now()),
         last_error: (!up).then(|| cluster.unavailable()),
         rebuilt: 0,
+        ended: false,
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::runtime::lock;
 
 /// Upper bounds of the processing-time histogram's buckets, in seconds; one more bucket is unbounded.
@@ -85,6 +85,10 @@ pub struct ConsumeMetrics {
     pub paused_partitions: u64,
     /// Partitions that stand still by policy; more than 0 needs someone.
     pub halted_partitions: u64,
+    /// Partitions that have records and get none, for no reason of the bus; they are being healed.
+    pub stalled_partitions: u64,
+    /// How often a partition began to stand still so.
+    pub stalls: u64,
     /// Records on their way to a dead-letter topic; nothing behind them is committed. A number that stays above 0
     /// says that the topic cannot be written to.
     pub dead_letters_pending: u64,
@@ -155,6 +159,8 @@ pub(crate) struct Recorder {
     pub(crate) consume_in_flight_bytes: AtomicU64,
     pub(crate) paused_partitions: AtomicU64,
     pub(crate) halted_partitions: AtomicU64,
+    pub(crate) stalled_partitions: AtomicU64,
+    pub(crate) stalls: AtomicU64,
     pub(crate) dead_letters_pending: AtomicU64,
     pub(crate) rebalances: AtomicU64,
     pub(crate) commit_failures: AtomicU64,
@@ -163,6 +169,7 @@ pub(crate) struct Recorder {
     processing: [AtomicU64; PROCESSING_TIME_BOUNDS.len() + 1],
     processing_micros: AtomicU64,
     samples: Mutex<VecDeque<Sample>>,
+    last_error: Mutex<Option<Error>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +200,8 @@ impl Default for Recorder {
             consume_in_flight_bytes: zero(),
             paused_partitions: zero(),
             halted_partitions: zero(),
+            stalled_partitions: zero(),
+            stalls: zero(),
             dead_letters_pending: zero(),
             rebalances: zero(),
             commit_failures: zero(),
@@ -201,6 +210,7 @@ impl Default for Recorder {
             processing: std::array::from_fn(|_| zero()),
             processing_micros: zero(),
             samples: Mutex::default(),
+            last_error: Mutex::default(),
         }
     }
 }
@@ -211,6 +221,22 @@ impl Recorder {
         if let Some(index) = ErrorKind::ALL.iter().position(|known| *known == kind) {
             self.errors[index].fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts a failure that no caller hears of, and remembers it.
+    pub(crate) fn failed(&self, error: &Error) {
+        self.error(error.kind());
+        self.remember(error);
+    }
+
+    /// Remembers a failure that no caller hears of.
+    pub(crate) fn remember(&self, error: &Error) {
+        *lock(&self.last_error) = Some(error.clone());
+    }
+
+    /// The failure remembered last.
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        lock(&self.last_error).clone()
     }
 
     /// Counts how long a handler took.
@@ -270,6 +296,8 @@ impl Recorder {
                 offset_resets: self.offset_resets.load(Relaxed),
                 paused_partitions: self.paused_partitions.load(Relaxed),
                 halted_partitions: self.halted_partitions.load(Relaxed),
+                stalled_partitions: self.stalled_partitions.load(Relaxed),
+                stalls: self.stalls.load(Relaxed),
                 dead_letters_pending: self.dead_letters_pending.load(Relaxed),
                 lag: Vec::new(),
                 processing_time: self.processing_time(),

@@ -116,6 +116,8 @@ pub struct Connectivity {
     pub last_error: Option<Error>,
     /// Clients that gave up for good and were replaced.
     pub rebuilt: u32,
+    /// The client gave up for good, and no other has taken its place yet.
+    pub ended: bool,
 }
 
 /// Asks whether a waiting caller has given up.
@@ -245,6 +247,13 @@ pub trait Consumer: Send {
     /// `IllegalState` when a partition is not assigned, or the assignment changed meanwhile.
     fn seek(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()>;
 
+    /// Fetches assigned partitions anew, from where they are: less than [`Consumer::seek`], which does not trust what
+    /// the client knows of them. To be called only while no rebalance waits for its answer.
+    ///
+    /// # Errors
+    /// `IllegalState` when a partition is not assigned, or the assignment changed meanwhile.
+    fn refetch(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()>;
+
     /// Hands the partitions over.
     ///
     /// # Errors
@@ -284,6 +293,38 @@ pub enum LogPosition {
     End,
     /// The first record with this timestamp, in milliseconds since the Unix epoch, or a later one.
     Timestamp(i64),
+}
+
+/// What is tried when a partition stands still, the mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remedy {
+    /// Its records are fetched anew from where it is.
+    Seek,
+    /// It is taken from the client and given back.
+    Reassign,
+    /// The client is replaced, and all partitions of this member with it.
+    NewClient,
+}
+
+impl Remedy {
+    /// `seek`, `reassign` or `new_client`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Remedy::Seek => "seek",
+            Remedy::Reassign => "reassign",
+            Remedy::NewClient => "new_client",
+        }
+    }
+}
+
+/// How far a partition is fetched, and how far it could be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The offset that the client fetches next, where it says so. It is behind what it has handed out when there are
+    /// offsets without a record for anyone, as transactions leave them.
+    pub fetched: Option<i64>,
+    /// The offset behind the last one that can be read, as the leader says; `None` where it did not answer.
+    pub end: Option<i64>,
 }
 
 /// What a group has stored for a partition.
@@ -328,6 +369,13 @@ pub trait GroupOffsets: Send + Sync {
     /// # Errors
     /// `UnknownTopic`, `Unavailable`, `Timeout`, ….
     fn partitions_of(&self, topic: &str, deadline: Instant) -> Result<i32>;
+
+    /// Runs on: lookup thread. How far partitions are, one answer for each: the leaders are asked, as a client that does
+    /// not fetch does not know where the log ends. Blocks until the deadline at most.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Timeout`, ….
+    fn progress(&self, partitions: &[TopicPartition], deadline: Instant) -> Result<Vec<Progress>>;
 
     /// The offset behind the newest record of each assigned partition, where the client knows it. Cheap.
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)>;

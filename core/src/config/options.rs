@@ -78,6 +78,7 @@ enum Field {
     OnInvalid,
     DeadLetterTopic,
     GroupInstanceId,
+    StallTimeout,
     Kafka,
 }
 
@@ -204,6 +205,10 @@ pub const OPTIONS: &[ConfigOption] = &[
         "300000",
     )
     .doc("After how long without polling the member leaves the group; handlers do not count, polling never stops."),
+    number("stallTimeoutMs", "ms", (0, 86_400_000), Field::StallTimeout, "30000").doc(
+        "After how long a partition that has records and gets none counts as stalled, which is told and healed; at least \
+         1000, and 0 turns it off.",
+    ),
     option("groupInstanceId", OptionType::Text, Field::GroupInstanceId, "")
         .env("KAFKA_GROUP_INSTANCE_ID")
         .doc("Names this member for ever: a restart within sessionTimeoutMs moves no partition. One per process."),
@@ -341,6 +346,10 @@ impl ConfigOption {
             Field::HandlerTimeout => {
                 let millis = input.integer(self)?;
                 config.policy.handler_timeout = (millis > 0).then(|| Duration::from_millis(millis));
+            }
+            Field::StallTimeout => {
+                let millis = input.integer(self)?;
+                config.stall_timeout = (millis > 0).then(|| Duration::from_millis(millis));
             }
             Field::OnExhausted => {
                 let all = [OnExhausted::DeadLetter, OnExhausted::Skip, OnExhausted::Halt];

@@ -74,7 +74,7 @@ fn every_option_is_read_from_json() {
         "connectTimeoutMs": 1, "publishTimeoutMs": 2, "shutdownTimeoutMs": 3, "maxInFlight": 4,
         "publishMaxInFlightBytes": 1e6, "maxQueuedBytes": 6000, "maxInFlightBytes": 7000, "messageMaxBytes": 5000,
         "compression": "zstd", "autoCreateTopics": false, "commitIntervalMs": 8, "sessionTimeoutMs": 900,
-        "heartbeatIntervalMs": 300, "maxPollIntervalMs": 4000, "groupInstanceId": " one ",
+        "heartbeatIntervalMs": 300, "maxPollIntervalMs": 4000, "stallTimeoutMs": 1500, "groupInstanceId": " one ",
         "ordering": "KEY", "concurrency": 9, "handlerTimeoutMs": 10, "onExhausted": "skip", "onInvalid": "halt",
         "parkKey": true, "deadLetterTopic": "dead.{topic}",
         "retry": {
@@ -106,6 +106,7 @@ fn every_option_is_read_from_json() {
         session_timeout: Duration::from_millis(900),
         heartbeat_interval: Duration::from_millis(300),
         max_poll_interval: Duration::from_millis(4000),
+        stall_timeout: Some(Duration::from_millis(1500)),
         policy: Policy {
             ordering: Ordering::Key,
             concurrency: 9,
@@ -336,6 +337,7 @@ fn contradictions_are_found() {
         (|c| c.message_max_bytes = 999, "messageMaxBytes", "from 1000 to 1000000000 bytes, but is the number 999"),
         (|c| c.commit_interval = Duration::ZERO, "commitIntervalMs", "but is the number 0"),
         (|c| c.heartbeat_interval = Duration::ZERO, "heartbeatIntervalMs", "but is the number 0"),
+        (|c| c.stall_timeout = Some(Duration::from_millis(999)), "stallTimeoutMs", "less than 1000 ms"),
         (|c| c.session_timeout = Duration::from_secs(3601), "sessionTimeoutMs", "but is the number 3601000"),
         (|c| c.max_poll_interval = Duration::from_secs(1), "maxPollIntervalMs", "but is the number 1000"),
         (

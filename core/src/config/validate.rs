@@ -1,12 +1,16 @@
 //! What contradicts itself in a configuration.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::input::quoted;
 use super::options::OPTIONS;
 use super::{Config, MEMORY, Sasl, Ssl, properties, without_credentials};
 use crate::error::{Error, ErrorKind, Result};
 use crate::policy::{Policy, TOPIC_PLACEHOLDER};
+
+/// A partition that gets nothing for a shorter time says nothing.
+const SHORTEST_STALL: Duration = Duration::from_secs(1);
 
 impl Config {
     /// Checks every value, and whether they fit each other.
@@ -52,6 +56,13 @@ impl Config {
                 "heartbeatIntervalMs",
                 format!("heartbeatIntervalMs {heartbeat} is more than a third of sessionTimeoutMs {session}"),
                 "two heartbeats must be able to get lost before the group gives the partitions away",
+            ));
+        }
+        if self.stall_timeout.is_some_and(|timeout| timeout < SHORTEST_STALL) {
+            return Err(wrong(
+                "stallTimeoutMs",
+                format!("stallTimeoutMs is less than {} ms", SHORTEST_STALL.as_millis()),
+                "the client tells once a second how far it is: give at least 1000, or 0 to turn it off",
             ));
         }
         let poll = self.max_poll_interval.as_millis();

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::context::Context;
-use super::errors;
 use super::ffi::{Client, Failure, Kind, Partitions};
+use super::{errors, progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::TopicPartition;
-use crate::transport::{Committed, Connectivity, GroupOffsets, LogPosition};
+use crate::transport::{Committed, Connectivity, GroupOffsets, LogPosition, Progress};
 
 /// What is stored beside an offset at which a group began.
 const START: &[u8] = b"start";
@@ -32,6 +32,8 @@ pub(super) struct KafkaOffsets {
     assigned: Mutex<Vec<TopicPartition>>,
     /// Where partitions end that are not fetched now, as the brokers said when they were asked.
     ends: Mutex<HashMap<TopicPartition, i64>>,
+    /// What the client told last. It is read when somebody wants to know, which is seldom.
+    statistics: Mutex<String>,
     closed: AtomicBool,
 }
 
@@ -43,6 +45,7 @@ impl KafkaOffsets {
             context,
             assigned: Mutex::default(),
             ends: Mutex::default(),
+            statistics: Mutex::default(),
             closed: AtomicBool::new(false),
         }
     }
@@ -58,6 +61,11 @@ impl KafkaOffsets {
     /// Runs on: any. Brokers were asked where partitions end.
     pub(super) fn ends_are(&self, ends: Vec<(TopicPartition, i64)>) {
         self.ends().extend(ends.into_iter().filter(|(_, end)| *end >= 0));
+    }
+
+    /// Runs on: poll thread, every second.
+    pub(super) fn statistics_are(&self, json: &str) {
+        json.clone_into(&mut self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
     pub(super) fn assigned(&self, partitions: impl Iterator<Item = TopicPartition>) {
@@ -173,6 +181,15 @@ impl GroupOffsets for KafkaOffsets {
             Some((code, _)) => Err(failed(Failure { code, text: String::new() })),
             None => Ok(0),
         }
+    }
+
+    fn progress(&self, partitions: &[TopicPartition], deadline: Instant) -> Result<Vec<Progress>> {
+        let places: Vec<_> = partitions.iter().map(|source| (source.clone(), LogPosition::End)).collect();
+        let ends = self.log_offsets(&places, deadline)?;
+        let statistics = self.statistics.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let fetched = progress::fetched(&statistics);
+        let known = |(source, end): (_, Option<i64>)| Progress { fetched: fetched.get(source).copied(), end };
+        Ok(partitions.iter().zip(ends).map(known).collect())
     }
 
     fn high_watermarks(&self) -> Vec<(TopicPartition, i64)> {

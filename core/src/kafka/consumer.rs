@@ -168,7 +168,10 @@ impl Consumer for KafkaConsumer {
                     };
                     return Some(ConsumerEvent::Failed(error));
                 }
-                Kind::Statistics(json) => self.context.statistics(json),
+                Kind::Statistics(json) => {
+                    self.context.statistics(json);
+                    self.offsets.statistics_are(json);
+                }
                 Kind::Log { level, facility, text } => self.context.logged(level, facility, text),
                 _ => {}
             }
@@ -198,6 +201,13 @@ impl Consumer for KafkaConsumer {
             self.offsets.unassigned(&sources);
             failed(failure)
         })
+    }
+
+    fn refetch(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
+        let sources: Vec<TopicPartition> = partitions.iter().map(|(source, _)| source.clone()).collect();
+        self.offsets.check_assigned(&sources)?;
+        let sought = Partitions::with_offsets(partitions).and_then(|list| self.client.seek(&list));
+        sought.map_err(|failure| state_error("the partitions cannot be fetched anew", &failure))
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {

@@ -149,6 +149,7 @@ impl Context {
             observed_at: known.observed_at,
             last_error: known.last_error.as_ref().map(|(_, error)| error.clone()),
             rebuilt: 0,
+            ended: false,
         }
     }
 

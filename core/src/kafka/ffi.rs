@@ -12,6 +12,7 @@ mod event;
 mod mock;
 mod partitions;
 mod reader;
+mod seek;
 mod topics;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};

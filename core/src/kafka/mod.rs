@@ -7,6 +7,7 @@ mod context;
 mod errors;
 pub(crate) mod ffi;
 mod producer;
+mod progress;
 mod reader;
 mod renewal;
 mod topics;
@@ -129,8 +130,9 @@ impl Transport for KafkaTransport {
     }
 
     fn connectivity(&self) -> Connectivity {
-        let rebuilt = self.with_current(|_, generation| generation).unwrap_or_default();
-        Connectivity { rebuilt, ..self.context.connectivity() }
+        let (rebuilt, ended) =
+            self.with_current(|client, generation| (generation, client.has_ended())).unwrap_or_default();
+        Connectivity { rebuilt, ended, ..self.context.connectivity() }
     }
 
     fn consumer(&self, wake: Arc<dyn Fn() + Send + Sync>) -> Result<Box<dyn Consumer>> {

@@ -8,6 +8,7 @@ use super::group::Group;
 use super::{SCHEME, bare};
 use crate::error::{Error, Result};
 use crate::event::{Record, TopicPartition};
+use crate::transport::Remedy;
 
 /// A broker in the process's memory. It lives while a handle, a bus or a consumer of it does.
 ///
@@ -100,6 +101,15 @@ impl MemoryBroker {
     /// The next `count` commits, of any group, fail with `error`.
     pub fn fail_commits(&self, count: usize, error: Error) {
         self.cluster.change(|state, _| state.faults.fail_commits(count, error));
+    }
+
+    /// Consumers that are there now get nothing more of a partition, as if their client had forgotten it, until they try
+    /// `cure` or a stronger remedy.
+    pub fn stall_partition(&self, source: &TopicPartition, cure: Remedy) {
+        self.cluster.change(|state, _| {
+            let last = state.last_member();
+            state.faults.stall(source, cure, last);
+        });
     }
 
     /// Records are stored from now on but not acknowledged.

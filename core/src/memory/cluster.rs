@@ -221,6 +221,11 @@ impl State {
         }
     }
 
+    /// The number of the member that joined last, of whatever group.
+    pub(super) fn last_member(&self) -> MemberId {
+        self.members
+    }
+
     pub(super) fn next_member(&mut self) -> MemberId {
         self.members += 1;
         self.members

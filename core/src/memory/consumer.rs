@@ -11,7 +11,7 @@ use super::group::{Group, Partitions, left};
 use super::member::MemberId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Record, TopicPartition};
-use crate::transport::{Committed, Connectivity, Consumer, ConsumerEvent, GroupOffsets, LogPosition};
+use crate::transport::{Committed, Connectivity, Consumer, ConsumerEvent, GroupOffsets, LogPosition, Progress, Remedy};
 
 /// Records of one partition taken per look, so that no partition starves the others.
 const FETCH_RECORDS: usize = 64;
@@ -94,6 +94,9 @@ impl MemoryConsumer {
         let trimmed = seat.cluster.read(|state| {
             for (source, position) in positions.iter_mut().filter(|(_, position)| position.is_fetched()) {
                 let Some(partition) = state.partition(&source.topic, source.partition) else { continue };
+                if state.faults.is_stalled(source, seat.id) {
+                    continue;
+                }
                 if !(partition.start()..=partition.end()).contains(&position.next) {
                     position.lost = true;
                     return Some(source.clone());
@@ -125,6 +128,20 @@ impl MemoryConsumer {
                 .with("partition", stranger.partition)
                 .hint("pause, resume and seek only what is assigned")),
         }
+    }
+
+    fn go_to(&mut self, partitions: &[(TopicPartition, i64)], remedy: Remedy) -> Result<()> {
+        let sources = || partitions.iter().map(|(source, _)| source);
+        self.check_assigned(sources())?;
+        self.seat.cluster.change(|state, _| state.faults.cure(sources(), remedy));
+        for (source, offset) in partitions {
+            if let Some(position) = self.positions.get_mut(source) {
+                (position.next, position.lost) = (*offset, false);
+            }
+        }
+        self.ready.retain(|record| !partitions.iter().any(|(source, _)| *source == record.source));
+        self.more = true;
+        Ok(())
     }
 
     fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) -> Result<()> {
@@ -183,6 +200,7 @@ impl Consumer for MemoryConsumer {
         let sources: Vec<TopicPartition> = partitions.iter().map(|(source, _)| source.clone()).collect();
         let starts = cluster.change(|state, bells| {
             state.existing_group(group).ok_or_else(left)?.0.assign(*id, &sources, bells)?;
+            state.faults.cure(sources.iter(), Remedy::Reassign);
             let start = |(source, start): &(TopicPartition, Option<i64>)| {
                 start.or_else(|| Some(state.group(group)?.committed(source)?.offset))
             };
@@ -199,15 +217,11 @@ impl Consumer for MemoryConsumer {
     }
 
     fn seek(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
-        self.check_assigned(partitions.iter().map(|(source, _)| source))?;
-        for (source, offset) in partitions {
-            if let Some(position) = self.positions.get_mut(source) {
-                (position.next, position.lost) = (*offset, false);
-            }
-        }
-        self.ready.retain(|record| !partitions.iter().any(|(source, _)| *source == record.source));
-        self.more = true;
-        Ok(())
+        self.go_to(partitions, Remedy::Reassign)
+    }
+
+    fn refetch(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<()> {
+        self.go_to(partitions, Remedy::Seek)
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -284,6 +298,17 @@ impl GroupOffsets for Seat {
             })
         };
         Ok(self.cluster.read(|state| places.iter().map(|place| offset(state, place)).collect()))
+    }
+
+    fn progress(&self, partitions: &[TopicPartition], _: Instant) -> Result<Vec<Progress>> {
+        self.check_reachable()?;
+        let end = |state: &State, source: &TopicPartition| {
+            state.partition(&source.topic, source.partition).map(|partition| partition.end())
+        };
+        let known = |state: &State| {
+            partitions.iter().map(|source| Progress { fetched: None, end: end(state, source) }).collect()
+        };
+        Ok(self.cluster.read(known))
     }
 
     fn partitions_of(&self, topic: &str, _: Instant) -> Result<i32> {

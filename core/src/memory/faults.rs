@@ -1,8 +1,12 @@
 //! Faults that a test asked for, used up one by one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::member::MemberId;
 use crate::error::Error;
+use crate::event::TopicPartition;
+use crate::transport::Remedy;
 
 /// What the broker does to a record, a few times.
 struct PublishFault {
@@ -17,6 +21,7 @@ struct PublishFault {
 pub(super) struct Faults {
     publishes: Vec<PublishFault>,
     commits: Option<(usize, Error)>,
+    stalls: HashMap<TopicPartition, (Remedy, MemberId)>,
 }
 
 impl Faults {
@@ -37,6 +42,25 @@ impl Faults {
             self.publishes.remove(index);
         }
         Some(taken)
+    }
+
+    /// Members up to this one get nothing of the partition any more, until they try the remedy or a stronger one.
+    pub(super) fn stall(&mut self, source: &TopicPartition, cure: Remedy, last: MemberId) {
+        self.stalls.insert(source.clone(), (cure, last));
+    }
+
+    /// Whether the member is kept from fetching the partition.
+    pub(super) fn is_stalled(&self, source: &TopicPartition, member: MemberId) -> bool {
+        self.stalls.get(source).is_some_and(|(_, last)| member <= *last)
+    }
+
+    /// A remedy was tried.
+    pub(super) fn cure<'a>(&mut self, sources: impl Iterator<Item = &'a TopicPartition>, remedy: Remedy) {
+        for source in sources {
+            if self.stalls.get(source).is_some_and(|(cure, _)| *cure <= remedy) {
+                self.stalls.remove(source);
+            }
+        }
     }
 
     pub(super) fn fail_commits(&mut self, count: usize, error: Error) {

@@ -87,6 +87,11 @@ impl Assignment {
         self.last_id
     }
 
+    /// Asks how far partitions are, for the watchdog.
+    pub(super) fn ask_progress(&self, id: u64, partitions: Vec<TopicPartition>) {
+        self.lookups.ask_progress(id, partitions);
+    }
+
     /// The group gave partitions; their starts are looked for.
     pub(super) fn offered(&mut self, now: Instant, partitions: Vec<TopicPartition>, from: Vec<StartFrom>) {
         let wanted = partitions.iter().cloned().zip(from.into_iter().map(Wanted::Start)).collect();
@@ -150,6 +155,23 @@ impl Assignment {
             None => Wanted::StartAnew(from),
         };
         self.search(source, wanted, None);
+    }
+
+    /// The client does not find out where the group left off.
+    pub(super) fn find_start(&mut self, source: TopicPartition, from: StartFrom) {
+        if self.owned.contains_key(&source) && !self.is_sought(&source) {
+            self.search(source, Wanted::Start(from), None);
+        }
+    }
+
+    /// A partition that the client fetches.
+    pub(super) fn owns(&self, source: &TopicPartition) -> bool {
+        self.owned.contains_key(source)
+    }
+
+    /// It is not known yet from where the partition goes on.
+    pub(super) fn is_sought(&self, source: &TopicPartition) -> bool {
+        self.searches.iter().any(|search| search.source == *source)
     }
 
     /// Somebody wants a partition to be read from another place.

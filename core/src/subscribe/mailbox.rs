@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::assignment::Done;
-use super::starts::Answer;
+use super::starts::{Answer, ProgressAnswer};
 use crate::error::{Error, Result};
 use crate::event::{Finished, Ticket, TopicPartition};
 use crate::policy::SeekTo;
@@ -32,6 +32,7 @@ pub(super) struct Mail {
     pub(super) dead_lettered: Vec<(Ticket, Result<()>)>,
     pub(super) commands: Vec<Command>,
     pub(super) answers: Vec<Answer>,
+    pub(super) progress: Vec<ProgressAnswer>,
     pub(super) panics: Vec<Error>,
 }
 
@@ -59,6 +60,11 @@ impl Mailbox {
 
     pub(super) fn answered(&self, answer: Answer) {
         self.0.write(|mail| mail.answers.push(answer));
+    }
+
+    pub(super) fn progressed(&self, answer: ProgressAnswer) {
+        lock(&self.mail).progress.push(answer);
+        self.deliver();
     }
 
     pub(super) fn panicked(&self, error: Error) {

@@ -5,6 +5,7 @@
 mod assignment;
 mod commits;
 mod committer;
+mod condition;
 mod dead_letters;
 mod engine;
 mod epochs;
@@ -20,6 +21,7 @@ mod slots;
 mod starts;
 mod subscriptions;
 mod topics;
+mod watchdog;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -42,6 +44,8 @@ use crate::runtime::{self, Worker, lock};
 use crate::shutdown::PhaseCell;
 use crate::transport::{Connectivity, RecordPublisher, RecordSink, Transport};
 
+pub(crate) use self::condition::Condition;
+pub use self::condition::{HaltedPartition, StalledPartition};
 pub use self::epochs::Epochs;
 pub use self::handlers::HandlerError;
 pub(crate) use self::handlers::{Handler, Handlers, inside_handler};
@@ -194,7 +198,7 @@ impl Intake {
                     lock(&self.known_topics).insert(topic);
                 }
                 Err(error) => {
-                    self.recorder.error(error.kind());
+                    self.recorder.failed(&error);
                     let message = format!("the topic {topic} is not there yet: {error}");
                     let record = LogRecord::new(Level::Warn, "topic_missing", message).with("topic", &*topic);
                     self.log.write(record.because(error));
@@ -315,6 +319,11 @@ impl Intake {
     /// The consumer ended for good, by a defect or because the broker refused this member.
     pub(crate) fn is_broken(&self) -> bool {
         self.shared.broken.load(Ordering::Relaxed)
+    }
+
+    /// What consuming has to say of itself, as of half a second ago.
+    pub(crate) fn condition(&self) -> Condition {
+        lock(&self.shared.condition).clone()
     }
 
     /// What the consumer's client knows about its connections; `None` while nothing is subscribed.

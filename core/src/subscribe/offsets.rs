@@ -184,6 +184,11 @@ impl<T> OffsetTracker<T> {
         self.entries.front().map(|entry| entry.offset).or(self.watermark)
     }
 
+    /// The offset behind the last one received. `None` before anything was received.
+    pub(crate) fn next_offset(&self) -> Option<i64> {
+        self.last_received.map(|offset| offset + 1)
+    }
+
     /// How many offsets were received for a handler since the assignment.
     pub(crate) fn received(&self) -> u64 {
         self.received

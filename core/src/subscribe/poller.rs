@@ -1,5 +1,7 @@
 //! The poll thread: it owns consumer and engine, feeds the one into the other and carries out what the engine says.
 
+mod condition;
+mod healing;
 mod renewal;
 mod starts;
 
@@ -13,10 +15,12 @@ pub(super) use self::renewal::Join;
 use self::renewal::Renewal;
 use super::assignment::Assignment;
 use super::committer::{Commit, Committer};
+use super::condition::Condition;
 use super::dead_letters::DeadLetterWriter;
 use super::engine::stats::PartitionStats;
 use super::engine::{Engine, EngineConfig, Input, Output, Skipped};
 use super::mailbox::{Command, Mail, Mailbox};
+use super::watchdog::{Stall, Watchdog};
 use crate::codec;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +29,7 @@ use crate::log::{Level, Log, LogRecord};
 use crate::metrics::Recorder;
 use crate::policy::{Halted, TopicSubscription};
 use crate::runtime::{Gate, lock};
-use crate::transport::{Consumer, ConsumerEvent, GroupOffsets, RecordSink};
+use crate::transport::{Consumer, ConsumerEvent, GroupOffsets, RecordSink, Remedy};
 
 /// The thread looks after timers and the client at least this often.
 const MAX_PARK: Duration = Duration::from_millis(100);
@@ -55,6 +59,8 @@ pub(super) struct Shared {
     pub(super) offsets: Mutex<Option<Arc<dyn GroupOffsets>>>,
     /// The first unfinished offset of each owned partition.
     pub(super) positions: Mutex<Vec<(TopicPartition, i64)>>,
+    /// What keeps partitions from going on.
+    pub(super) condition: Mutex<Condition>,
     /// Nothing is consumed any more, for good.
     pub(super) broken: AtomicBool,
     pub(super) drained: Gate,
@@ -70,6 +76,9 @@ pub(super) struct Poller {
     dead_letters: DeadLetterWriter,
     committer: Committer,
     assignment: Assignment,
+    watchdog: Watchdog,
+    /// What the watchdog wants to be tried.
+    remedies: Vec<(Stall, Remedy)>,
     shared: Arc<Shared>,
     recorder: Arc<Recorder>,
     log: Log,
@@ -83,6 +92,9 @@ pub(super) struct Poller {
     held_back: bool,
     positions_at: Instant,
     last_trouble: Option<(String, Instant)>,
+    /// Partitions that stand still by policy, and maybe such that have gone since.
+    halted: Vec<Halted>,
+    dead_letter_error: Option<Error>,
     drained: bool,
 }
 
@@ -115,6 +127,8 @@ impl Poller {
             dead_letters,
             committer,
             assignment,
+            watchdog: Watchdog::new(config.stall_timeout),
+            remedies: Vec::new(),
             shared,
             recorder,
             log,
@@ -126,6 +140,8 @@ impl Poller {
             held_back: false,
             positions_at: now,
             last_trouble: None,
+            halted: Vec::new(),
+            dead_letter_error: None,
             drained: false,
         })
     }
@@ -142,6 +158,7 @@ impl Poller {
             more = self.poll();
             self.apply_topics();
             self.attend_to_starts();
+            self.attend_to_stalls(Instant::now());
             self.carry_out();
             self.publish_numbers();
         }
@@ -175,7 +192,8 @@ impl Poller {
         }
         for (ticket, result) in mail.dead_lettered.drain(..) {
             if let Err(error) = &result {
-                self.recorder.error(error.kind());
+                self.recorder.failed(error);
+                self.dead_letter_error = Some(error.clone());
                 let again =
                     if error.is_retryable() { "is tried again" } else { "was refused, which halts the partition" };
                 let message = format!("a dead letter could not be written and {again}: {error}");
@@ -193,7 +211,7 @@ impl Poller {
                 }
                 Err(error) => {
                     self.recorder.commit_failures.fetch_add(1, Ordering::Relaxed);
-                    self.recorder.error(error.kind());
+                    self.recorder.failed(error);
                     let message = format!("offsets could not be committed and will be again: {error}");
                     self.log.write(LogRecord::new(Level::Warn, "commit_failed", message).because(error.clone()));
                 }
@@ -203,6 +221,9 @@ impl Poller {
         }
         for answer in mail.answers.drain(..) {
             self.answered(Instant::now(), answer);
+        }
+        for answer in mail.progress.drain(..) {
+            self.progressed(Instant::now(), &answer);
         }
         for error in mail.panics.drain(..) {
             self.log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
@@ -310,7 +331,7 @@ impl Poller {
 
     /// Logs what the client goes on from by itself, without repeating itself.
     fn trouble(&mut self, error: Error) {
-        self.recorder.error(error.kind());
+        self.recorder.failed(&error);
         let text = error.to_string();
         let now = Instant::now();
         if let Some((last, at)) = &self.last_trouble
@@ -366,7 +387,11 @@ impl Poller {
             }
             Output::DeadLetter(letter) => self.dead_letters.write(letter),
             Output::Skipped(skipped) => self.log.write(skipped_record(skipped)),
-            Output::Halted(halted) => self.log.write(partition_halted(halted)),
+            Output::Halted(halted) => {
+                self.log.write(partition_halted(&halted));
+                self.halted.push(halted);
+                self.tell_condition(Instant::now());
+            }
             Output::Commit { id, offsets } => self.committer.commit(Commit { id, offsets }),
             Output::Drained { handled, abandoned } => {
                 *lock(&self.shared.report) = (handled, abandoned);
@@ -417,6 +442,8 @@ impl Poller {
                 Some((one.source.clone(), position))
             };
             *lock(&self.shared.positions) = self.engine.partitions().filter_map(position).collect();
+            self.watch(now);
+            self.tell_condition(now);
         }
     }
 }
@@ -441,12 +468,12 @@ fn skipped_record(skipped: Skipped) -> LogRecord {
 }
 
 /// The log record of a partition that stands still.
-fn partition_halted(halted: Halted) -> LogRecord {
+fn partition_halted(halted: &Halted) -> LogRecord {
     let Halted { source, offset, reason } = halted;
     let message =
         format!("{source} stands still at offset {offset}, until another member or a restart tries it again: {reason}");
     LogRecord::new(Level::Error, "partition_halted", message)
         .with("topic", &*source.topic)
         .with("partition", source.partition)
-        .with("offset", offset)
+        .with("offset", *offset)
 }

@@ -348,6 +348,21 @@ impl Slot {
         true
     }
 
+    /// Records that go to the dead-letter topic, which has refused them so far.
+    pub(crate) fn refused_dead_letters(&self) -> usize {
+        if self.buried == 0 || self.halted.is_some() {
+            return 0;
+        }
+        let refused = |item: &Item| item.trouble.as_ref().is_some_and(|trouble| trouble.refusals > 0);
+        self.window.open().filter(|(_, item)| item.place == Place::Buried && refused(item)).count()
+    }
+
+    /// A record waits for its next attempt.
+    pub(crate) fn waits_for_time(&self, now: Instant) -> bool {
+        let due = |item: &Item| item.trouble.as_ref().and_then(|trouble| trouble.due);
+        self.window.open().any(|(_, item)| due(item).is_some_and(|due| due > now))
+    }
+
     /// The record waits for that time.
     pub(crate) fn awaits(&self, at: Instant, sequence: u32) -> bool {
         self.ownership == Ownership::Owned

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::TopicPartition;
 use crate::policy::StartFrom;
 use crate::runtime::Worker;
-use crate::transport::{Committed, GroupOffsets, LogPosition};
+use crate::transport::{Committed, GroupOffsets, LogPosition, Progress};
 
 /// How long the group may take to say what it has stored.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,16 +55,30 @@ pub(super) struct Answer {
     pub(super) error: Option<Error>,
 }
 
+/// How far partitions are, as an answer to the watchdog's question of that number.
+pub(super) struct ProgressAnswer {
+    pub(super) id: u64,
+    pub(super) partitions: Vec<(TopicPartition, Progress)>,
+}
+
+enum Task {
+    Starts(Question),
+    Progress { id: u64, partitions: Vec<TopicPartition> },
+}
+
 /// Hands questions to the lookup thread, which ends when this is dropped.
-pub(super) struct Lookups(Sender<Question>);
+pub(super) struct Lookups(Sender<Task>);
 
 impl Lookups {
     pub(super) fn start(offsets: Arc<dyn GroupOffsets>, mailbox: Arc<Mailbox>) -> Result<Self> {
-        let (sender, receiver) = channel::<Question>();
+        let (sender, receiver) = channel::<Task>();
         let broken = mailbox.clone();
         let body = move || {
-            for question in receiver {
-                mailbox.answered(answer(&*offsets, &question));
+            for task in receiver {
+                match task {
+                    Task::Starts(question) => mailbox.answered(answer(&*offsets, &question)),
+                    Task::Progress { id, partitions } => mailbox.progressed(progress(&*offsets, id, partitions)),
+                }
             }
         };
         Worker::start("evbus-lookup", body, move |error| broken.panicked(error))?;
@@ -73,8 +87,20 @@ impl Lookups {
 
     pub(super) fn ask(&self, question: Question) {
         // The receiver is gone only after a panic, which the mailbox has been told.
-        let _ = self.0.send(question);
+        let _ = self.0.send(Task::Starts(question));
     }
+
+    pub(super) fn ask_progress(&self, id: u64, partitions: Vec<TopicPartition>) {
+        let _ = self.0.send(Task::Progress { id, partitions });
+    }
+}
+
+/// Runs on: lookup thread.
+fn progress(offsets: &dyn GroupOffsets, id: u64, partitions: Vec<TopicPartition>) -> ProgressAnswer {
+    // Whoever does not answer is asked again soon.
+    let known = offsets.progress(&partitions, Instant::now() + BOUNDS_TIMEOUT).unwrap_or_default();
+    let known = known.into_iter().chain(std::iter::repeat(Progress::default()));
+    ProgressAnswer { id, partitions: partitions.into_iter().zip(known).collect() }
 }
 
 /// Runs on: lookup thread.

@@ -19,7 +19,7 @@ pub(crate) struct Topic {
 
 impl Topic {
     /// One more lane may hand out a run.
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         match self.policy.ordering {
             Ordering::Partition => true,
             Ordering::Key => self.lanes_out < self.policy.concurrency,

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("runtime", &["error", "log", "sync"]),
     ("metrics", &["error", "event", "runtime"]),
     ("shutdown", &["error", "log", "runtime"]),
-    ("health", &["error", "event", "log", "metrics", "runtime", "transport"]),
+    ("health", &["error", "event", "log", "metrics", "runtime", "transport", "subscribe"]),
     ("kafka", &["error", "event", "config", "transport", "codec", "runtime", "log", "metrics"]),
     ("memory", &["error", "event", "config", "transport", "codec", "runtime", "log", "metrics"]),
     ("publish", BUS_HALF),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use event_bus::{ConfigOption, DEAD_LETTER_HEADERS, ErrorKind, OPTIONS, OptionType};
+use event_bus::{ConfigOption, DEAD_LETTER_HEADERS, ErrorKind, HealthCode, OPTIONS, OptionType};
 
 const OPTIONS_BEGIN: &str = "<!-- options: kept by core/tests/integration/docs.rs -->\n";
 const OPTIONS_END: &str = "<!-- /options -->";
@@ -78,4 +78,22 @@ fn the_readme_shows_the_headers_of_dead_letters() {
     let shown = between(&text, begin, "<!-- /dead-letter headers -->");
     let rows: String = DEAD_LETTER_HEADERS.iter().map(|(name, doc)| format!("| `{name}` | {doc} |\n")).collect();
     assert_eq!(shown, format!("| header | what it holds |\n|---|---|\n{rows}"));
+}
+
+#[test]
+fn the_readme_and_the_types_know_every_reason_of_health() {
+    let text = fs::read_to_string(readme()).unwrap();
+    let rows: Vec<_> = between(&text, "<!-- health: kept by core/tests/integration/docs.rs -->\n", "<!-- /health -->")
+        .lines()
+        .skip(2)
+        .collect();
+    assert_eq!(rows.len(), HealthCode::ALL.len());
+    let types = fs::read_to_string(readme().with_file_name("bindings-node/ts/health.ts")).unwrap();
+    for (row, code) in rows.iter().zip(HealthCode::ALL) {
+        let word = |yes| if yes { "yes" } else { "no" };
+        let begin = format!("| `{}` | {} | {} | ", code.as_str(), word(code.is_live()), word(code.is_ready()));
+        let when = row.strip_prefix(&begin).unwrap_or_else(|| panic!("{row}\ndoes not begin with\n{begin}"));
+        assert!(when.len() > 10, "{row}: say when it comes, and what to do");
+        assert!(types.contains(&format!("  | '{}'", code.as_str())), "{} is no HealthCode", code.as_str());
+    }
 }

@@ -11,7 +11,7 @@ use event_bus::{
     Log, OutgoingRecord, Record, Token, Topic, TopicPartition, Transport,
 };
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -309,6 +309,21 @@ pub fn create_topic(config: &Config, topic: &str, partitions: i32) {
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
     let created = on_admin(config, async |admin| admin.create_topics([&new], &AdminOptions::new()).await);
     assert!(created.unwrap().iter().all(Result::is_ok), "{topic} was not created");
+}
+
+/// Creates a topic of one partition and one replica on a real Kafka that takes records from so many replicas on.
+pub fn create_topic_wanting(config: &Config, topic: &str, replicas: u32) {
+    let replicas = replicas.to_string();
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("min.insync.replicas", &replicas);
+    let created = on_admin(config, async |admin| admin.create_topics([&new], &AdminOptions::new()).await);
+    assert!(created.unwrap().iter().all(Result::is_ok), "{topic} was not created");
+}
+
+/// Changes a setting of a topic on a real Kafka.
+pub fn set_topic_setting(config: &Config, topic: &str, name: &str, value: &str) {
+    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+    let changed = on_admin(config, async |admin| admin.alter_configs([&change], &AdminOptions::new()).await);
+    assert!(changed.unwrap().iter().all(Result::is_ok), "{name} of {topic} was not changed");
 }
 
 /// A setting of a topic on a real Kafka.

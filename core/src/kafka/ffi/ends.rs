@@ -10,7 +10,8 @@ use crate::event::TopicPartition;
 use crate::transport::LogPosition;
 
 impl Client {
-    /// Asks for offsets; the answer comes to `answers`, after that time at the latest.
+    /// Asks for offsets; the answer comes to `answers`, after that time at the latest. The end is that of what every
+    /// consumer may read: it does not lie behind a transaction that is still open.
     pub(crate) fn ask_offsets(
         &self,
         partitions: &[(TopicPartition, LogPosition)],
@@ -27,6 +28,9 @@ impl Client {
         // SAFETY: everything passed is live for the call; the list is copied.
         unsafe {
             let options = self.admin_options(rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS, timeout);
+            let committed = rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
+            let refused = rd::rd_kafka_AdminOptions_set_isolation_level(options, committed);
+            debug_assert!(refused.is_null(), "the option belongs to this request");
             rd::rd_kafka_ListOffsets(self.raw(), list.0.as_ptr(), options, answers.0.as_ptr());
             rd::rd_kafka_AdminOptions_destroy(options);
         }

@@ -1,8 +1,11 @@
 //! What can be seen of an engine.
 
+use std::time::Instant;
+
 use crate::event::TopicPartition;
 use crate::subscribe::engine::Engine;
-use crate::subscribe::slots::Ownership;
+use crate::subscribe::slots::{Ownership, Slot};
+use crate::subscribe::watchdog::{Activity, Sight};
 
 /// What the engine counted since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub(crate) struct PartitionStats<'a> {
     pub(crate) source: &'a TopicPartition,
     /// The first unfinished offset; `None` before anything was received.
     pub(crate) position: Option<i64>,
+    /// The offset of the record that it stands still for, by policy.
+    pub(crate) halted: Option<i64>,
     /// The offset committed last.
     #[cfg(test)]
     pub(crate) committed: Option<i64>,
@@ -94,11 +99,45 @@ impl Engine {
         stats
     }
 
+    /// Dead letters that could not be written and are tried again.
+    pub(crate) fn refused_dead_letters(&self) -> usize {
+        self.slots.iter().map(Slot::refused_dead_letters).sum()
+    }
+
+    /// The owned partitions as the watchdog looks at them; where nothing was received its host knows more.
+    pub(crate) fn sights(&self, now: Instant) -> impl Iterator<Item = Sight> {
+        let owned = self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant);
+        owned.map(move |slot| Sight {
+            source: slot.source.clone(),
+            position: slot.window.position(),
+            received: slot.window.next_offset(),
+            activity: self.activity(now, slot),
+        })
+    }
+
+    fn activity(&self, now: Instant, slot: &Slot) -> Activity {
+        let held_back = slot.ownership != Ownership::Owned || slot.held || slot.paused.is_some();
+        if slot.open() > 0 || slot.dead_letters() > 0 {
+            return Activity::Running;
+        }
+        if held_back || slot.halted.is_some() || self.drain.is_some() || self.is_full() {
+            return Activity::HeldBack;
+        }
+        if slot.waiting() == 0 {
+            return Activity::Idle;
+        }
+        if slot.waits_for_time(now) {
+            return Activity::Running;
+        }
+        if self.topics.get(slot.topic).has_room() { Activity::Idle } else { Activity::HeldBack }
+    }
+
     /// The owned partitions at this moment.
     pub(crate) fn partitions(&self) -> impl Iterator<Item = PartitionStats<'_>> {
         self.slots.iter().filter(|slot| slot.ownership != Ownership::Vacant).map(|slot| PartitionStats {
             source: &slot.source,
             position: slot.window.position(),
+            halted: slot.halted,
             #[cfg(test)]
             committed: slot.committed_offset(),
             #[cfg(test)]

@@ -163,6 +163,7 @@ mod dead_letters;
 mod draining;
 mod keys;
 mod retries;
+mod watching;
 
 mod handing_out {
     use super::*;

@@ -39,6 +39,11 @@ impl Renewal {
         self.due.is_some()
     }
 
+    /// Why there is no client, while there is none.
+    pub(super) fn cause(&self) -> Option<&Error> {
+        self.due.as_ref().map(|(_, cause)| cause)
+    }
+
     pub(super) fn wake_at(&self) -> Option<Instant> {
         self.due.as_ref().map(|(at, _)| *at)
     }
@@ -58,7 +63,7 @@ impl Renewal {
 impl Poller {
     /// The client cannot be used any more: what it had is lost, and another one takes its place.
     pub(super) fn client_ended(&mut self, now: Instant, error: Error) {
-        self.recorder.error(error.kind());
+        self.recorder.failed(&error);
         if self.renewal.is_due() || self.shared.broken.load(Ordering::Relaxed) {
             return;
         }
@@ -66,6 +71,7 @@ impl Poller {
         // The client has unassigned by itself; nothing of it may be committed any more.
         self.input(Input::Lost(lost));
         if error.kind() == ErrorKind::Fenced {
+            lock(&self.shared.condition).failed = Some(error.clone());
             self.shared.broken.store(true, Ordering::Relaxed);
             let message = format!("another process is this member of the group now, so this one stops: {error}");
             self.log.write(LogRecord::new(Level::Error, "consumer_failed", message).because(error));
@@ -74,6 +80,7 @@ impl Poller {
         let record = LogRecord::new(Level::Error, "client_fatal", "the Kafka client cannot be used any more");
         self.log.write(record.with("client", "consumer").because(error.clone()));
         self.renewal.ended(now, error);
+        self.tell_condition(now);
     }
 
     /// Runs on: poll thread, in every round.
@@ -82,6 +89,7 @@ impl Poller {
         match self.join_again() {
             Ok(()) => {
                 self.renewal.born = now;
+                self.watchdog.renewed();
                 self.recorder.clients_rebuilt.fetch_add(1, Ordering::Relaxed);
                 let message = "a new Kafka client took the place of the one that gave up; consuming goes on";
                 let record = LogRecord::new(Level::Warn, "client_rebuilt", message).with("client", "consumer");

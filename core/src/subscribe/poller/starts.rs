@@ -13,7 +13,7 @@ use crate::subscribe::engine::Input;
 use crate::subscribe::starts::{Answer, Start};
 
 impl Poller {
-    fn from(&self, source: &TopicPartition) -> StartFrom {
+    pub(super) fn from(&self, source: &TopicPartition) -> StartFrom {
         let wanted = lock(&self.shared.wanted);
         wanted.iter().find(|one| *one.topic == *source.topic).map(|one| one.policy.from).unwrap_or_default()
     }
@@ -35,7 +35,7 @@ impl Poller {
     /// The lookup thread has answered.
     pub(super) fn answered(&mut self, now: Instant, answer: Answer) {
         if let Some(error) = &answer.error {
-            self.recorder.error(error.kind());
+            self.recorder.failed(error);
             let message = format!("not every start of a partition could be looked up, which goes on: {error}");
             self.log.write(LogRecord::new(Level::Warn, "start_unknown", message).because(error.clone()));
         }
