@@ -247,6 +247,11 @@ impl NativeBus {
     }
 
     #[napi]
+    pub fn health(&self) -> napi::Result<String> {
+        guard(|| Ok(self.state.connected()?.bus.health().to_json()))
+    }
+
+    #[napi]
     pub fn metrics(&self) -> napi::Result<String> {
         guard(|| {
             let metrics = self.state.connected()?.bus.metrics();

@@ -6,6 +6,7 @@ import {
   type EventBusError,
   errorFromNative,
 } from './error';
+import { type BusHealth, unconnected } from './health';
 import type { ErrorContext, Reporter } from './logger';
 import { type BusMetrics, type DisconnectReport, NO_METRICS } from './metrics';
 import {
@@ -148,6 +149,12 @@ export class Connection {
 
   isConnected(): boolean {
     return this.phase === 'open' && this.#native.isConnected();
+  }
+
+  health(): BusHealth {
+    if (this.phase === 'connecting') return unconnected('the bus is connecting');
+    if (this.phase === 'closed') return unconnected('the bus is disconnected');
+    return JSON.parse(this.#native.health()) as BusHealth;
   }
 
   metrics(): BusMetrics {

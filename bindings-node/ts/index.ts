@@ -45,6 +45,13 @@ export {
   type IsRetryable,
   RetryableError,
 } from './failure';
+export type {
+  BusHealth,
+  HaltedPartition,
+  HealthCode,
+  HealthReason,
+  StalledPartition,
+} from './health';
 export { InMemoryEventBus } from './in-memory/InMemoryEventBus';
 export { type ConnectOptions, type DisconnectOptions, KafkaEventBus } from './kafka/KafkaEventBus';
 export type {

@@ -68,6 +68,10 @@ export interface ConsumeMetrics {
   readonly pausedPartitions: number;
   /** Partitions that stand still because of `halt`. */
   readonly haltedPartitions: number;
+  /** Partitions that have records and get none, for no reason of the bus; they are being healed. */
+  readonly stalledPartitions: number;
+  /** How often a partition began to stand still so. */
+  readonly stalls: number;
   /** Records on their way to a dead-letter topic; nothing is committed past them. */
   readonly deadLettersPending: number;
   /** How far the group is behind, per partition that this member owns. */
@@ -144,6 +148,8 @@ export const NO_METRICS: BusMetrics = {
     offsetResets: 0,
     pausedPartitions: 0,
     haltedPartitions: 0,
+    stalledPartitions: 0,
+    stalls: 0,
     deadLettersPending: 0,
     lag: [],
     processingTime: { count: 0, sum: 0, buckets: [] },

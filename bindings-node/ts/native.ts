@@ -77,6 +77,8 @@ export interface NativeBus {
   seek(op: number, requestJson: string): void;
   /** At most 3 s late. */
   isConnected(): boolean;
+  /** JSON of `BusHealth`. */
+  health(): string;
   /** JSON of `BusMetrics`. */
   metrics(): string;
   /** Ends the bus within that time; answers with the report. */

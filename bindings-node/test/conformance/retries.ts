@@ -244,6 +244,16 @@ export const retries: Readonly<Record<string, Scenario>> = {
     await bus.publishMany(world.events(4));
     await eventually(() => bus.metrics().consume.haltedPartitions === 1, 'the halt');
     await eventually(() => logged(made, 'partition_halted').length === 1, 'the log of the halt');
+    const { live, ready, connected, reasons, haltedPartitions } = bus.health();
+    expect({ live, ready, connected, codes: reasons.map(({ code }) => code) }).toEqual({
+      live: false,
+      ready: false,
+      connected: true,
+      codes: ['partition_halted'],
+    });
+    expect(haltedPartitions).toMatchObject([
+      { topic: world.type(), reason: expect.stringContaining('boom') },
+    ]);
     await bus.publish(world.event('4'));
     expect(await bus.disconnect()).toMatchObject({ lost: 0 });
     expect(started).toEqual(['0', '1']);

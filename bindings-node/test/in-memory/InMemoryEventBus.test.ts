@@ -32,6 +32,17 @@ describe('InMemoryEventBus', () => {
     expect(bus.getPublishedEvents()).toHaveLength(1);
   });
 
+  it('is healthy while it is connected', async () => {
+    expect(bus.health()).toMatchObject({ live: true, ready: true, connected: true, reasons: [] });
+    await bus.disconnect();
+    const { live, ready, reasons } = bus.health();
+    expect({ live, ready, codes: reasons.map(({ code }) => code) }).toEqual({
+      live: true,
+      ready: false,
+      codes: ['not_connected'],
+    });
+  });
+
   it('delivers the very same object inside publish', () => {
     const handle = vi.fn(async () => {});
     const event = orderPlaced();

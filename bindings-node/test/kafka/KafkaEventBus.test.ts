@@ -39,6 +39,32 @@ describe('dropped in', () => {
     expect(bus.isConnected).toBe(false);
   });
 
+  it('tells its health from before connect to after disconnect', async () => {
+    const { bus } = makeBus();
+    const told = () => {
+      const { live, ready, connected, reasons } = bus.health();
+      return [live, ready, connected, ...reasons.map(({ code }) => code)];
+    };
+    expect(told()).toEqual([true, false, false, 'not_connected']);
+    const connecting = bus.connect();
+    expect(told()).toEqual([true, false, false, 'not_connected']);
+    await connecting;
+    expect(bus.health()).toEqual({
+      live: true,
+      ready: true,
+      connected: true,
+      reasons: [],
+      haltedPartitions: [],
+      stalledPartitions: [],
+      deadLettersPending: 0,
+      lastError: null,
+    });
+    const disconnecting = bus.disconnect();
+    expect(told()).toEqual([true, false, false, 'not_connected']);
+    await disconnecting;
+    expect(told()).toEqual([true, false, false, 'not_connected']);
+  });
+
   it('publishes only between connect and disconnect', async () => {
     const { bus } = makeBus();
     const refused = async (): Promise<void> => {

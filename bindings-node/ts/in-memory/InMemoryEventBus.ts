@@ -1,5 +1,6 @@
 import { BaseEventBus } from '../base/BaseEventBus';
 import type { BaseEventPayload, IDomainEvent } from '../event';
+import { type BusHealth, unconnected, WELL } from '../health';
 
 /**
  * An event bus without Kafka, for unit tests: it delivers inside `publish`, hands on the very same
@@ -43,6 +44,11 @@ export class InMemoryEventBus<
     this.assertConnected();
     this.#events.push(event);
     await this.notifyHandlers(event);
+  }
+
+  /** Live always, and ready between `connect()` and {@link disconnect}. */
+  health(): BusHealth {
+    return this.isConnected ? WELL : unconnected('the bus is not connected: call connect()');
   }
 
   /** All events since `connect()` or {@link clearEvents}, oldest first; a copy. */

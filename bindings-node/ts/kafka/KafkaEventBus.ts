@@ -19,6 +19,7 @@ import {
   type KafkaEventHandler,
   nameValue,
 } from '../event';
+import { type BusHealth, unconnected } from '../health';
 import { Log, Reporter } from '../logger';
 import { type BusMetrics, type DisconnectReport, NO_METRICS } from '../metrics';
 import { addon } from '../native';
@@ -370,6 +371,20 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
     const connection = this.#connection;
     if (connection === undefined || connection.phase !== 'open') throw notConnected();
     return connection;
+  }
+
+  /**
+   * Whether the bus does its work, and what keeps it from it: for the probes of a service. Cheap.
+   *
+   * @example
+   * ```ts
+   * const { live, ready, reasons } = bus.health();
+   * for (const { code, message } of reasons) console.log(code, message);
+   * ```
+   */
+  health(): BusHealth {
+    const connection = this.#connection ?? this.#attempt?.connection;
+    return connection?.health() ?? unconnected('the bus is not connected: call connect()');
   }
 
   /** The state of the bus in numbers; after `disconnect()` those of its end. */

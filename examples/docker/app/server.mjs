@@ -47,10 +47,16 @@ await bus.subscribe(TYPE, {
 
 let ending = false;
 
-/** Alive: the process answers. An outage of Kafka heals by itself, so it must not restart the process. */
-const live = () => ({ ok: true });
+/** Alive: nothing stands still that a restart may bring back. An outage of Kafka heals by itself and is none of that. */
+const live = () => {
+  const { live: ok, reasons } = bus.health();
+  return { ok, reasons };
+};
 /** Ready: events can be published and come in. */
-const ready = () => ({ ok: bus.isConnected && !ending, connected: bus.isConnected, ending });
+const ready = () => {
+  const { ready: ok, connected, reasons } = bus.health();
+  return { ok: ok && !ending, connected, ending, reasons };
+};
 
 const server = createServer((request, response) => {
   const answer = {
