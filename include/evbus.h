@@ -718,7 +718,7 @@ int32_t evbus_bus_connect(const evbus_config *config,
 bool evbus_bus_is_connected(const evbus_bus *bus);
 
 /**
- * Whether the bus does its work, for the probe of a service.
+ * Whether the bus does its work, for a readiness probe: publishes and handlers can make progress now.
  *
  * @param bus   The bus.
  * @param error Where the reason goes, or NULL.
@@ -726,11 +726,40 @@ bool evbus_bus_is_connected(const evbus_bus *bus);
  *
  * Ownership: the error is the caller's.
  * Thread: any, callbacks included; never blocks.
- * Errors: EVBUS_ERR_UNAVAILABLE while no broker can be reached, publishes make no progress or the consumer has ended;
- * EVBUS_ERR_CLOSED from the beginning of closing on.
+ * Errors: EVBUS_ERR_UNAVAILABLE, whose message names each reason, while no broker can be reached, publishes make no
+ * progress, a partition stands still or the consumer has ended; EVBUS_ERR_CLOSED from the beginning of closing on.
  */
 int32_t evbus_bus_health(const evbus_bus *bus,
                          evbus_error **error);
+
+/**
+ * Whether nothing stands still that a restart of the process may bring back, for a liveness probe. An outage of the
+ * brokers does not count, as it heals by itself.
+ *
+ * @param bus The bus.
+ * @return false for NULL.
+ *
+ * Ownership: borrows.
+ * Thread: any, callbacks included; never blocks.
+ */
+bool evbus_bus_is_live(const evbus_bus *bus);
+
+/**
+ * The health of the bus as an object in JSON, for the answer to a probe: live, ready, connected; reasons, each with code
+ * and message; haltedPartitions, stalledPartitions, deadLettersPending; lastError, with code and message, or null.
+ *
+ * @param bus   The bus.
+ * @param text  Where the text goes.
+ * @param error Where the error goes, or NULL.
+ * @return EVBUS_OK, or a code.
+ *
+ * Ownership: the text is the caller's, who frees it with evbus_string_free.
+ * Thread: any, callbacks included; never blocks.
+ * Errors: EVBUS_ERR_ARGUMENT for NULL.
+ */
+int32_t evbus_bus_health_json(const evbus_bus *bus,
+                              char **text,
+                              evbus_error **error);
 
 /**
  * The state of the bus in numbers, in the text format of Prometheus.

@@ -162,7 +162,7 @@ pub extern "C" fn evbus_bus_is_connected(bus: *const evbus_bus) -> bool {
     boundary!(false => known(bus).is_some_and(|bus| bus.bus.is_connected()))
 }
 
-/// Whether the bus does its work, for the probe of a service.
+/// Whether the bus does its work, for a readiness probe: publishes and handlers can make progress now.
 ///
 /// @param bus   The bus.
 /// @param error Where the reason goes, or NULL.
@@ -170,8 +170,8 @@ pub extern "C" fn evbus_bus_is_connected(bus: *const evbus_bus) -> bool {
 ///
 /// Ownership: the error is the caller's.
 /// Thread: any, callbacks included; never blocks.
-/// Errors: EVBUS_ERR_UNAVAILABLE while no broker can be reached, publishes make no progress or the consumer has ended;
-/// EVBUS_ERR_CLOSED from the beginning of closing on.
+/// Errors: EVBUS_ERR_UNAVAILABLE, whose message names each reason, while no broker can be reached, publishes make no
+/// progress, a partition stands still or the consumer has ended; EVBUS_ERR_CLOSED from the beginning of closing on.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_bus_health(bus: *const evbus_bus, error: *mut *mut evbus_error) -> i32 {
     boundary!(error error => {
@@ -179,11 +179,49 @@ pub extern "C" fn evbus_bus_health(bus: *const evbus_bus, error: *mut *mut evbus
         if bus.bus.phase() > Phase::Open {
             return Err(closed());
         }
-        if bus.bus.is_connected() {
+        let health = bus.bus.health();
+        if health.ready {
             return Ok(());
         }
-        let message = "no broker can be reached, publishes make no progress, or the consumer has ended";
-        Err(Error::new(ErrorKind::Unavailable, message).hint("the log says what happened and since when"))
+        let reasons: Vec<&str> = health.reasons.iter().map(|reason| &*reason.message).collect();
+        Err(Error::new(ErrorKind::Unavailable, reasons.join("; ")).hint("the log says since when"))
+    })
+}
+
+/// Whether nothing stands still that a restart of the process may bring back, for a liveness probe. An outage of the
+/// brokers does not count, as it heals by itself.
+///
+/// @param bus The bus.
+/// @return false for NULL.
+///
+/// Ownership: borrows.
+/// Thread: any, callbacks included; never blocks.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_bus_is_live(bus: *const evbus_bus) -> bool {
+    boundary!(false => known(bus).is_some_and(|bus| bus.bus.health().live))
+}
+
+/// The health of the bus as an object in JSON, for the answer to a probe: live, ready, connected; reasons, each with code
+/// and message; haltedPartitions, stalledPartitions, deadLettersPending; lastError, with code and message, or null.
+///
+/// @param bus   The bus.
+/// @param text  Where the text goes.
+/// @param error Where the error goes, or NULL.
+/// @return EVBUS_OK, or a code.
+///
+/// Ownership: the text is the caller's, who frees it with evbus_string_free.
+/// Thread: any, callbacks included; never blocks.
+/// Errors: EVBUS_ERR_ARGUMENT for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn evbus_bus_health_json(
+    bus: *const evbus_bus,
+    text: *mut *mut c_char,
+    error: *mut *mut evbus_error,
+) -> i32 {
+    boundary!(error error => {
+        let out = Out::of(text, "text")?;
+        out.set(give_text(&object(bus)?.bus.health().to_json()));
+        Ok(())
     })
 }
 

@@ -66,6 +66,7 @@ fn a_panic_inside_any_function_is_told() {
         evbus_bus_connect(null(), null_mut());
         evbus_bus_dead_letters(null(), null(), null(), null_mut());
         evbus_bus_health(null());
+        evbus_bus_health_json(null(), null_mut());
         evbus_bus_metrics(null(), null_mut());
         evbus_bus_publish(null(), null(), 0, null_mut(), null_mut());
         evbus_bus_publish_async(null(), null(), 0, None, null_mut());
@@ -114,6 +115,7 @@ fn a_panic_inside_any_function_is_told() {
         evbus_abi_version() = 0;
         evbus_bus_free(null_mut()) = ();
         evbus_bus_is_connected(null()) = false;
+        evbus_bus_is_live(null()) = false;
         evbus_close_report_abandoned(null()) = 0;
         evbus_close_report_callbacks_running(null()) = 0;
         evbus_close_report_clean(null()) = false;

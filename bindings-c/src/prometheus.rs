@@ -14,12 +14,16 @@ pub(crate) fn text(metrics: &Metrics) -> String {
         u64::from(metrics.connected),
     );
     page.counter("connections_lost", "How often the connection was lost.", metrics.connections_lost);
+    page.counter("clients_rebuilt", "Kafka clients that gave up and were replaced.", metrics.clients_rebuilt);
     page.counter("publish_acknowledged", "Records that the brokers acknowledged.", publish.acknowledged);
     page.counter("publish_failed", "Publishes that failed.", publish.failed);
     page.gauge("publish_in_flight", "Records handed to the client and not yet completed.", publish.in_flight);
     page.counter("consume_received", "Records received.", consume.received);
     page.counter("consume_handled", "Events whose handlers all succeeded.", consume.handled);
-    page.counter("consume_failed", "Events of which a handler failed.", consume.failed);
+    page.counter("consume_failed", "Attempts of which a handler failed.", consume.failed);
+    page.counter("consume_retries", "Attempts after an event's first one.", consume.retries);
+    page.counter("consume_dead_lettered", "Records that were put into a dead-letter topic.", consume.dead_lettered);
+    page.counter("consume_skipped", "Events that were passed over.", consume.skipped);
     page.counter("consume_invalid", "Records that are not events.", consume.invalid);
     page.counter(
         "consume_handled_after_revoke",
@@ -31,6 +35,19 @@ pub(crate) fn text(metrics: &Metrics) -> String {
     page.counter("consume_rebalances", "Assignments and revocations of partitions.", consume.rebalances);
     page.counter("consume_commit_failures", "Commits that failed; they are tried again.", consume.commit_failures);
     page.gauge("consume_paused_partitions", "Partitions that are paused.", consume.paused_partitions);
+    page.gauge("consume_halted_partitions", "Partitions that stand still by policy.", consume.halted_partitions);
+    page.gauge("consume_stalled_partitions", "Partitions that have records and get none.", consume.stalled_partitions);
+    page.counter("consume_stalls", "How often a partition began to have records and get none.", consume.stalls);
+    page.gauge(
+        "consume_dead_letters_pending",
+        "Records on their way to a dead-letter topic.",
+        consume.dead_letters_pending,
+    );
+    page.counter(
+        "consume_offset_resets",
+        "Partitions that went on from another offset because theirs was gone.",
+        consume.offset_resets,
+    );
     page.head("consume_lag", "gauge", "Records between the first unfinished one and the end of a partition.");
     for lag in &consume.lag {
         // A topic's name has no character that would need escaping.

@@ -52,6 +52,7 @@ programs! {
     subscriptions_have_options_of_their_own = "options";
     dead_letters_are_listed_and_replayed = "dead_letters";
     closing_keeps_its_promises = "close";
+    probes_are_answered = "health";
     many_threads_share_a_bus = "threads";
     a_child_of_a_fork_is_refused = "fork";
 }
