@@ -249,6 +249,11 @@ static void step(void)
         char *metrics = NULL;
         code = evbus_bus_metrics(PICK(buses, at), &metrics, &error);
         evbus_string_free(metrics);
+        if (code == EVBUS_OK && evbus_bus_is_live(PICK(buses, at))) {
+            metrics = NULL;
+            code = evbus_bus_health_json(PICK(buses, at), &metrics, &error);
+            evbus_string_free(metrics);
+        }
         break;
     }
     default:

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
+use event_bus::testing::Request;
 use event_bus::{
     Bus, Config, Error, ErrorKind, HandlerError, HealthCode, MemoryBroker, OnExhausted, Policy, PublishOutcome,
     RetryPolicy,
@@ -98,26 +99,45 @@ fn dead_letters_that_cannot_be_written_are_told_until_they_are() {
 }
 
 #[test]
-fn dead_letters_that_too_few_replicas_would_store_are_told_on_a_real_kafka() {
+fn dead_letters_that_too_few_replicas_would_store_are_told_until_they_are() {
+    const NOT_ENOUGH_REPLICAS: i32 = 19;
+    let broker = support::mock();
+    let mut config = support::config(broker.bootstrap());
+    config.publish_timeout = Duration::from_secs(1);
+    let topic = unique("order.placed");
+    Runtime::new().unwrap().block_on(async {
+        let bus = Bus::connect(config).await.unwrap();
+        // The topic of the letters is there already: its first record is stored.
+        let letters = format!("{topic}.dead-letter");
+        bus.publish(&event(&letters, 1, 0)).await.unwrap();
+        bus.publish(&event(&topic, 1, 1)).await.unwrap();
+        broker.push_request_errors(Request::Produce, &[NOT_ENOUGH_REPLICAS; 12]);
+        refuse_everything(&bus, &topic, at_once(OnExhausted::DeadLetter)).await;
+        eventually("it is told", || codes(&bus).contains(&HealthCode::DeadLetterFailed)).await;
+        assert!(bus.health().live, "{:?}", bus.health());
+        eventually("it is written", || bus.metrics().consume.dead_lettered == 1).await;
+        eventually("health is back", || bus.health().ready && bus.health().reasons.is_empty()).await;
+        bus.shutdown(PATIENCE).await;
+    });
+}
+
+#[test]
+fn a_dead_letter_that_a_real_kafka_refuses_for_good_halts_its_partition() {
     let Ok(brokers) = std::env::var("EVBUS_TEST_BROKERS") else { return };
-    let mut config = support::config(&brokers);
-    config.publish_timeout = Duration::from_secs(2);
+    let config = support::config(&brokers);
     let topic = unique("order.placed");
     let letters = format!("{topic}.dead-letter");
     support::create_topic(&config, &topic, 1);
-    support::create_topic_wanting(&config, &letters, 2);
+    support::create_topic_taking(&config, &letters, 70);
     Runtime::new().unwrap().block_on(async {
-        let bus = Bus::connect(config.clone()).await.unwrap();
+        let bus = Bus::connect(config).await.unwrap();
         refuse_everything(&bus, &topic, at_once(OnExhausted::DeadLetter)).await;
         bus.publish(&event(&topic, 1, 1)).await.unwrap();
-        eventually("it is told", || codes(&bus).contains(&HealthCode::DeadLetterFailed)).await;
-        assert!(bus.health().live);
-        let admin = config.clone();
-        tokio::task::spawn_blocking(move || support::set_topic_setting(&admin, &letters, "min.insync.replicas", "1"))
-            .await
-            .unwrap();
-        eventually("it is written", || bus.metrics().consume.dead_lettered == 1).await;
-        eventually("health is back", || bus.health().ready && bus.health().reasons.is_empty()).await;
+        eventually("it halts", || !bus.health().live).await;
+        let health = bus.health();
+        assert_eq!(codes(&bus), [HealthCode::PartitionHalted], "{health:?}");
+        assert_eq!((&*health.halted_partitions[0].topic, health.halted_partitions[0].offset), (&*topic, 0));
+        assert!(health.halted_partitions[0].reason.contains("its dead letter was refused"), "{health:?}");
         bus.shutdown(PATIENCE).await;
     });
 }

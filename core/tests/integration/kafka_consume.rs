@@ -177,3 +177,34 @@ fn consuming_needs_a_group() {
     let error = client.transport.consumer(std::sync::Arc::new(|| ())).err().expect("refused");
     assert_eq!((error.kind(), error.context("option")), (ErrorKind::Config, Some("groupId")));
 }
+
+#[test]
+fn a_partition_is_fetched_anew_and_its_progress_is_known() {
+    let cluster = Cluster::any();
+    let client = Client::connected(&config(&cluster.bootstrap));
+    let topic = unique("refetch");
+    client.create(&topic);
+    let mut member = Member::join(&client.transport, &[&topic]);
+    member.until("an assignment", |member| !member.owned.is_empty());
+    client.publish(&topic, 0, &["one", "two", "three"]);
+    assert_eq!(texts(&member.until_records(3)), ["one", "two", "three"]);
+    let source = TopicPartition::new(topic.as_str(), 0);
+    let progress = |member: &Member| {
+        let known = member.consumer.offsets().progress(std::slice::from_ref(&source), soon()).expect("known");
+        (known[0].fetched, known[0].end)
+    };
+    // The client tells once a second how far it is.
+    member.until("all is fetched", |member| progress(member) == (Some(3), Some(3)));
+
+    member.consumer.refetch(&[(source.clone(), 1)]).expect("fetched anew");
+    assert_eq!(texts(&member.until_records(2)), ["two", "three"], "and nothing from before");
+
+    // What is not fetched is behind, by the leader's word.
+    member.consumer.pause(std::slice::from_ref(&source)).expect("paused");
+    client.publish(&topic, 0, &["four"]);
+    member.until("the end is known", |member| progress(member) == (Some(3), Some(4)));
+    let stranger = TopicPartition::new(topic.as_str(), 99);
+    let error = member.consumer.refetch(&[(stranger, 0)]).expect_err("not assigned");
+    assert_eq!(error.kind(), ErrorKind::IllegalState);
+    member.leave();
+}

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use event_bus::testing::Request;
 use event_bus::{
     Bus, Config, Delivery, Error, ErrorKind, HandlerError, MemoryBroker, Policy, PublishOutcome, Remedy, RetryPolicy,
     TopicPartition,
@@ -178,5 +179,79 @@ fn the_watchdog_can_be_turned_off() {
         config.set("stallTimeoutMs", "999").unwrap();
         let error = Bus::connect(config).await.unwrap_err();
         assert_eq!((error.kind(), error.context("option")), (ErrorKind::Config, Some("stallTimeoutMs")));
+    });
+}
+
+/// Where nothing comes although fetch requests are answered, with errors.
+#[test]
+fn a_client_that_cannot_fetch_is_told_of_and_replaced() {
+    const STORAGE_ERROR: i32 = 56;
+    let broker = support::mock();
+    let topic = unique("order.placed");
+    broker.create_topic(&topic, 1).unwrap();
+    let mut config = support::config(broker.bootstrap());
+    config.stall_timeout = Some(TIMEOUT);
+    let logs = Arc::new(Logs::default());
+    Runtime::new().unwrap().block_on(async {
+        let bus = Bus::connect_observed(config, Some(logs.clone()), || false).await.unwrap();
+        let handled = Arc::new(AtomicUsize::new(0));
+        let counted = handled.clone();
+        let handler = move |_| {
+            counted.fetch_add(1, SeqCst);
+            async { Ok::<_, HandlerError>(()) }
+        };
+        bus.subscribe(&topic, handler).await.unwrap();
+        bus.publish(&event(&topic, 1, 0)).await.unwrap();
+        eventually("the first event", || handled.load(SeqCst) == 1).await;
+        // The client waits half a second after each.
+        broker.push_request_errors(Request::Fetch, &[STORAGE_ERROR; 16]);
+        bus.publish(&event(&topic, 1, 1)).await.unwrap();
+        eventually("the stall is told", || !bus.health().live).await;
+        assert_eq!(logs.events("partition_stalled").len(), 1);
+        assert_eq!(field(&logs.events("partition_stalled")[0], "highWatermark"), "2");
+        eventually("the client is replaced", || !logs.events("client_rebuilt").is_empty()).await;
+        let remedies: Vec<_> =
+            logs.events("partition_healing").iter().map(|record| field(record, "remedy")).take(3).collect();
+        assert_eq!(remedies, ["seek", "reassign", "new_client"]);
+        eventually("the second event", || handled.load(SeqCst) >= 2).await;
+        eventually("it goes on", || logs.events("partition_recovered").len() == 1 && bus.health().live).await;
+        bus.shutdown(PATIENCE).await;
+    });
+}
+
+#[test]
+fn what_transactions_hide_is_no_stall_on_a_real_kafka() {
+    let Ok(brokers) = std::env::var("EVBUS_TEST_BROKERS") else { return };
+    let mut config = support::config(&brokers);
+    config.stall_timeout = Some(TIMEOUT);
+    let topic = unique("order.placed");
+    support::create_topic(&config, &topic, 1);
+    let logs = Arc::new(Logs::default());
+    Runtime::new().unwrap().block_on(async {
+        let bus = Bus::connect_observed(config, Some(logs.clone()), || false).await.unwrap();
+        let handled = Arc::new(AtomicUsize::new(0));
+        let counted = handled.clone();
+        let handler = move |_| {
+            counted.fetch_add(1, SeqCst);
+            async { Ok::<_, HandlerError>(()) }
+        };
+        bus.subscribe(&topic, handler).await.unwrap();
+        bus.publish(&event(&topic, 1, 0)).await.unwrap();
+        eventually("the first event", || handled.load(SeqCst) == 1).await;
+        let transactions = support::Transactions::begin(&brokers, &unique("transaction"));
+        let wait = |timeouts: u32| {
+            let ended = tokio::time::Instant::now() + TIMEOUT * timeouts;
+            async move { eventually("time passes", || tokio::time::Instant::now() >= ended).await }
+        };
+        // Nobody may read it yet; then nobody may at all, and the end of the log is a mark.
+        transactions.send(&topic, "hidden");
+        wait(4).await;
+        transactions.abort();
+        wait(4).await;
+        assert_eq!(logs.events("partition_stalled").len(), 0);
+        assert!(bus.health().ready, "{:?}", bus.health());
+        bus.publish(&event(&topic, 1, 1)).await.unwrap();
+        eventually("the second event", || handled.load(SeqCst) == 2).await;
+        bus.shutdown(PATIENCE).await;
     });
 }

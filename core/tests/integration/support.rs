@@ -11,8 +11,9 @@ use event_bus::{
     Log, OutgoingRecord, Record, Token, Topic, TopicPartition, Transport,
 };
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -311,19 +312,12 @@ pub fn create_topic(config: &Config, topic: &str, partitions: i32) {
     assert!(created.unwrap().iter().all(Result::is_ok), "{topic} was not created");
 }
 
-/// Creates a topic of one partition and one replica on a real Kafka that takes records from so many replicas on.
-pub fn create_topic_wanting(config: &Config, topic: &str, replicas: u32) {
-    let replicas = replicas.to_string();
-    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1)).set("min.insync.replicas", &replicas);
+/// Creates a topic of one partition on a real Kafka that takes batches of so many bytes.
+pub fn create_topic_taking(config: &Config, topic: &str, bytes: u32) {
+    let bytes = bytes.to_string();
+    let new = NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("max.message.bytes", &bytes);
     let created = on_admin(config, async |admin| admin.create_topics([&new], &AdminOptions::new()).await);
     assert!(created.unwrap().iter().all(Result::is_ok), "{topic} was not created");
-}
-
-/// Changes a setting of a topic on a real Kafka.
-pub fn set_topic_setting(config: &Config, topic: &str, name: &str, value: &str) {
-    let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
-    let changed = on_admin(config, async |admin| admin.alter_configs([&change], &AdminOptions::new()).await);
-    assert!(changed.unwrap().iter().all(Result::is_ok), "{name} of {topic} was not changed");
 }
 
 /// A setting of a topic on a real Kafka.
@@ -332,6 +326,31 @@ pub fn topic_setting(config: &Config, topic: &str, name: &str) -> Option<String>
     let described = on_admin(config, async |admin| admin.describe_configs([&wanted], &AdminOptions::new()).await);
     let resource = described.unwrap().remove(0).expect("the topic is there");
     resource.get(name).and_then(|entry| entry.value.clone())
+}
+
+/// A producer with an open transaction on a real Kafka.
+pub struct Transactions(BaseProducer);
+
+impl Transactions {
+    pub fn begin(brokers: &str, id: &str) -> Transactions {
+        let mut settings = ClientConfig::new();
+        settings.set("bootstrap.servers", brokers).set("transactional.id", id);
+        let producer: BaseProducer = settings.create().expect("a client");
+        producer.init_transactions(PATIENCE).expect("transactions");
+        producer.begin_transaction().expect("a transaction");
+        Transactions(producer)
+    }
+
+    /// Returns when the record is stored.
+    pub fn send(&self, topic: &str, value: &str) {
+        let record = BaseRecord::<str, str>::to(topic).key("key").payload(value);
+        self.0.send(record).map_err(|(error, _)| error).expect("sent");
+        self.0.flush(PATIENCE).expect("stored");
+    }
+
+    pub fn abort(&self) {
+        self.0.abort_transaction(PATIENCE).expect("aborted");
+    }
 }
 
 fn on_admin<T>(config: &Config, call: impl AsyncFnOnce(&AdminClient<DefaultClientContext>) -> T) -> T {
