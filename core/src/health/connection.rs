@@ -74,13 +74,7 @@ pub(crate) struct Signs<'a> {
 
 impl ConnectionWatch {
     /// Begins with the connection that `connect` proved.
-    pub(crate) fn new(
-        now: Instant,
-        brokers: String,
-        link: Arc<Link>,
-        log: Log,
-        recorder: Arc<Recorder>,
-    ) -> Self {
+    pub(crate) fn new(now: Instant, brokers: String, link: Arc<Link>, log: Log, recorder: Arc<Recorder>) -> Self {
         link.up();
         ConnectionWatch { brokers, link, was_connected: true, since: now, told: now, log, recorder }
     }
