@@ -450,6 +450,17 @@ public:
 
     bool is_connected() const noexcept { return evbus_bus_is_connected(raw_.get()); }
 
+    bool is_live() const noexcept { return evbus_bus_is_live(raw_.get()); }
+
+    /* An object in JSON. */
+    std::string health() const
+    {
+        char *text = nullptr;
+        detail::must([&](evbus_error **raw) { return evbus_bus_health_json(raw_.get(), &text, raw); });
+        const detail::handle<char, evbus_string_free> owned(text);
+        return owned.get();
+    }
+
     std::string metrics() const
     {
         char *text = nullptr;

@@ -63,8 +63,7 @@ impl Mailbox {
     }
 
     pub(super) fn progressed(&self, answer: ProgressAnswer) {
-        lock(&self.mail).progress.push(answer);
-        self.deliver();
+        self.0.write(|mail| mail.progress.push(answer));
     }
 
     pub(super) fn panicked(&self, error: Error) {
