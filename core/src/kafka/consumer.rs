@@ -8,7 +8,7 @@ use rdkafka::types::RDKafkaRespErr as Code;
 
 use super::committer::KafkaOffsets;
 use super::context::Context;
-use super::ffi::{Client, Failure, Kind, Partitions, Queue};
+use super::ffi::{Client, Event, Failure, Kind, Partitions, Queue};
 use super::{errors, producer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{HeadersBuf, TopicPartition};
@@ -254,17 +254,27 @@ impl Consumer for KafkaConsumer {
             answer(&client, rebalance);
         }
         let rest = client.new_queue();
-        // After a fatal error there is no group to leave, and releasing the client cleans up.
         if client.close_consumer(&rest).is_ok() {
             while !client.closed() {
-                let Some(event) = rest.poll(Duration::from_millis(100)) else { continue };
-                match event.kind() {
-                    Kind::Assigned(partitions) => answer(&client, Unanswered::Assigned(partitions)),
-                    Kind::Revoked(partitions) => answer(&client, Unanswered::Revoked(partitions)),
-                    _ => {}
+                if let Some(event) = rest.poll(Duration::from_millis(100)) {
+                    answer_event(&client, &event);
                 }
             }
+        } else {
+            // After a fatal error there is no group to leave, but the client's end waits for the answer to a rebalance
+            // from before.
+            while let Some(event) = client.poll(Duration::ZERO) {
+                answer_event(&client, &event);
+            }
         }
+    }
+}
+
+fn answer_event(client: &Client, event: &Event<'_>) {
+    match event.kind() {
+        Kind::Assigned(partitions) => answer(client, Unanswered::Assigned(partitions)),
+        Kind::Revoked(partitions) => answer(client, Unanswered::Revoked(partitions)),
+        _ => {}
     }
 }
 
