@@ -346,8 +346,9 @@ export class KafkaEventBus<T extends BaseEventPayload = BaseEventPayload> extend
    * client does so. The partition has to be assigned to this bus: `metrics().consume.lag` lists those that are.
    *
    * Events from before that are still with their handlers count no more: their signals abort, what they return is
-   * dropped, and the events behind them wait until they have ended. The offset that the group has stored follows when the first event from the new place is
-   * finished. An offset that is not in the log is replaced by the oldest one, as `offset_reset` in the log tells.
+   * dropped, and the events behind them wait until they have ended. The offset that the group has stored follows when
+   * the first event from the new place is finished. An offset that is not in the log is replaced by the oldest one, as
+   * `offset_reset` in the log tells.
    *
    * @param to - `'beginning'`, `'end'`, `{ offset }` or `{ timestamp }`
    * @throws {@link ArgumentError} for what is no topic name, no partition or no place

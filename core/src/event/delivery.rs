@@ -168,6 +168,19 @@ pub struct Finished {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Headers, TopicPartition};
+
+    #[test]
+    fn a_delivery_of_a_record_as_it_is_finds_the_time_of_the_event_by_itself() {
+        let delivery = |value: &[u8]| {
+            let (source, headers) = (TopicPartition::new("t", 0), Headers::default());
+            let record = Arc::new(Record::new(source, 0, None, None, headers, Some(value)));
+            Delivery { record, ticket: Ticket::new(0, 0, 0), lane: 0, attempt: 1, last: false, occurred_on: None }
+        };
+        let event = br#"{"eventId":"1","eventType":"t","aggregateId":"a","occurredOn":1700000000000}"#;
+        assert_eq!(delivery(event).occurred_on(), Some(1_700_000_000_000));
+        assert_eq!(delivery(b"\0").occurred_on(), None);
+    }
 
     #[test]
     fn tickets_pack_and_unpack() {

@@ -182,6 +182,20 @@ fn the_watchdog_can_be_turned_off() {
     });
 }
 
+/// Subscribes and waits for a first event; gives how many were handled.
+async fn first_handled(bus: &Bus, topic: &str) -> Arc<AtomicUsize> {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let counted = handled.clone();
+    let handler = move |_| {
+        counted.fetch_add(1, SeqCst);
+        async { Ok::<_, HandlerError>(()) }
+    };
+    bus.subscribe(topic, handler).await.unwrap();
+    bus.publish(&event(topic, 1, 0)).await.unwrap();
+    eventually("the first event", || handled.load(SeqCst) == 1).await;
+    handled
+}
+
 /// Where nothing comes although fetch requests are answered, with errors.
 #[test]
 fn a_client_that_cannot_fetch_is_told_of_and_replaced() {
@@ -194,15 +208,7 @@ fn a_client_that_cannot_fetch_is_told_of_and_replaced() {
     let logs = Arc::new(Logs::default());
     Runtime::new().unwrap().block_on(async {
         let bus = Bus::connect_observed(config, Some(logs.clone()), || false).await.unwrap();
-        let handled = Arc::new(AtomicUsize::new(0));
-        let counted = handled.clone();
-        let handler = move |_| {
-            counted.fetch_add(1, SeqCst);
-            async { Ok::<_, HandlerError>(()) }
-        };
-        bus.subscribe(&topic, handler).await.unwrap();
-        bus.publish(&event(&topic, 1, 0)).await.unwrap();
-        eventually("the first event", || handled.load(SeqCst) == 1).await;
+        let handled = first_handled(&bus, &topic).await;
         // The client waits half a second after each.
         broker.push_request_errors(Request::Fetch, &[STORAGE_ERROR; 16]);
         bus.publish(&event(&topic, 1, 1)).await.unwrap();
@@ -220,8 +226,9 @@ fn a_client_that_cannot_fetch_is_told_of_and_replaced() {
 }
 
 #[test]
+#[ignore = "needs a real Kafka"]
 fn what_transactions_hide_is_no_stall_on_a_real_kafka() {
-    let Ok(brokers) = std::env::var("EVBUS_TEST_BROKERS") else { return };
+    let brokers = support::real_brokers();
     let mut config = support::config(&brokers);
     config.stall_timeout = Some(TIMEOUT);
     let topic = unique("order.placed");
@@ -229,15 +236,7 @@ fn what_transactions_hide_is_no_stall_on_a_real_kafka() {
     let logs = Arc::new(Logs::default());
     Runtime::new().unwrap().block_on(async {
         let bus = Bus::connect_observed(config, Some(logs.clone()), || false).await.unwrap();
-        let handled = Arc::new(AtomicUsize::new(0));
-        let counted = handled.clone();
-        let handler = move |_| {
-            counted.fetch_add(1, SeqCst);
-            async { Ok::<_, HandlerError>(()) }
-        };
-        bus.subscribe(&topic, handler).await.unwrap();
-        bus.publish(&event(&topic, 1, 0)).await.unwrap();
-        eventually("the first event", || handled.load(SeqCst) == 1).await;
+        let handled = first_handled(&bus, &topic).await;
         let transactions = support::Transactions::begin(&brokers, &unique("transaction"));
         let wait = |timeouts: u32| {
             let ended = tokio::time::Instant::now() + TIMEOUT * timeouts;

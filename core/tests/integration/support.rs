@@ -36,6 +36,11 @@ impl Cluster {
     }
 }
 
+/// Where a real Kafka listens, for tests that are ignored without one.
+pub fn real_brokers() -> String {
+    std::env::var("EVBUS_TEST_BROKERS").expect("EVBUS_TEST_BROKERS names a real Kafka")
+}
+
 pub fn mock() -> TestBroker {
     TestBroker::start(TestBrokerOptions::default()).expect("a mock cluster")
 }
