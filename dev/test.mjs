@@ -156,8 +156,13 @@ class TestRun {
         cluster = await startKafka({
           version,
           authorizer: true,
-          // A member that is gone is to be missed after two seconds, not after Kafka's least of six.
-          set: { 'group.min.session.timeout.ms': 1_000 },
+          set: {
+            // A member that is gone is to be missed after two seconds, not after Kafka's least of six.
+            'group.min.session.timeout.ms': 1_000,
+            // Records with a timestamp of long ago vanish at once where a topic does not keep them, not now and then.
+            'log.retention.check.interval.ms': 500,
+            'log.initial.task.delay.ms': 500,
+          },
           log: console.log,
         });
         writeFileSync(facts, JSON.stringify(cluster));

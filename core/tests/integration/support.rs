@@ -312,7 +312,8 @@ pub fn texts(records: &[Record]) -> Vec<&str> {
 
 /// Creates a topic on a real Kafka, whose default number of partitions need not fit.
 pub fn create_topic(config: &Config, topic: &str, partitions: i32) {
-    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
+    // Tests store records with timestamps of long ago, which the usual retention removes at any moment.
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1)).set("retention.ms", "-1");
     let created = on_admin(config, async |admin| admin.create_topics([&new], &AdminOptions::new()).await);
     assert!(created.unwrap().iter().all(Result::is_ok), "{topic} was not created");
 }

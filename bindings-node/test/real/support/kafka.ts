@@ -37,7 +37,9 @@ async function asAdmin<T>(use: (admin: Admin) => Promise<T>): Promise<T> {
 
 /** Makes a topic of the shared Kafka. */
 export async function makeTopic(topic: string, numPartitions = 1): Promise<void> {
-  const topics = [{ topic, numPartitions }];
+  // Tests store records with timestamps of long ago, which the usual retention removes at any moment.
+  const configEntries = [{ name: 'retention.ms', value: '-1' }];
+  const topics = [{ topic, numPartitions, configEntries }];
   await asAdmin((admin) => admin.createTopics({ topics, waitForLeaders: true }));
 }
 
