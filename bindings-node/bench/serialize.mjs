@@ -5,7 +5,7 @@
 import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
-const { serializeEvent, reviveEvent } = require('../../dist/serialize.js');
+const { recordValue, serializeEvent, reviveEvent } = require('../../dist/serialize.js');
 const { validateEvent } = require('../../dist/event.js');
 
 const PER_MILLISECOND = 64; // events that share one occurredOn, as at 64 000 events a second
@@ -108,7 +108,8 @@ for (const [name, make] of Object.entries({
   'plain event with payload.timestamp': timestamped,
 })) {
   const bytes = JSON.stringify(make(1));
-  if (serializeEvent(make(1)).value !== bytes) throw new Error(`${name}: other bytes`);
+  const serialized = serializeEvent(make(1));
+  if (recordValue(serialized, make(1).eventType) !== bytes) throw new Error(`${name}: other bytes`);
   report(`${name}, ${bytes.length} bytes`, make, {
     'JSON.stringify': writeNatively,
     serializeEvent: write,

@@ -4,7 +4,7 @@ import { ArgumentError, ClosedError, PublishError, TimeoutError } from '../ts/er
 import type { IDomainEvent } from '../ts/event';
 import { Publisher, type PublishLimits } from '../ts/publish';
 import { PublishManyError } from '../ts/refusal';
-import { serializeEvent } from '../ts/serialize';
+import { recordValue, serializeEvent } from '../ts/serialize';
 import { Topics } from '../ts/topics';
 import { type OrderPlaced, orderPlaced } from './support/events';
 import { FakePublishPort, nativeError, until } from './support/native';
@@ -70,7 +70,9 @@ describe('frames', () => {
     const plain = event('1');
     void publisher.publish(plain, undefined);
     await Promise.resolve();
-    const { key, value, version, timestamp } = serializeEvent(plain);
+    const serialized = serializeEvent(plain);
+    const { key, version, timestamp } = serialized;
+    const value = recordValue(serialized, plain.eventType);
     expect(port.frames).toEqual([
       { slot: 0, topicId: 0, partition: -1, eventId: '1', key, value, version, timestamp },
     ]);

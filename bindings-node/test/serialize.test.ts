@@ -3,22 +3,29 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CodecError } from '../ts/error';
 import type { IDomainEvent } from '../ts/event';
-import { reviveEvent, serializeEvent } from '../ts/serialize';
+import { recordLength, recordValue, reviveEvent, serializeEvent } from '../ts/serialize';
 import { DomainEvent, type OrderPlaced, orderPlaced, thrownBy } from './support/events';
 
 const asEvent = (value: unknown) => value as IDomainEvent;
-const written = (value: unknown) => serializeEvent(asEvent(value)).value;
+const written = (value: unknown) =>
+  recordValue(serializeEvent(asEvent(value)), asEvent(value).eventType);
 const withPayload = (payload: unknown) => ({ ...orderPlaced(), payload });
 
 describe('serializeEvent', () => {
   it('gives key, value and headers of the wire format', () => {
-    expect(serializeEvent(orderPlaced({ version: 12 }))).toEqual({
+    const serialized = serializeEvent(orderPlaced({ version: 12 }));
+    const payload =
+      '{"eventType":"order.placed","timestamp":"2026-01-02T03:04:05.678Z",' +
+      '"orderId":"order-1","amount":129.95}';
+    const value =
+      '{"eventId":"5f2c1c2e-8a3b-4c7e-9d51-0b1c2d3e4f50","eventType":"order.placed",' +
+      `"occurredOn":"2026-01-02T03:04:05.678Z","aggregateId":"order-1","version":12,"payload":${payload}}`;
+    expect(recordValue(serialized, 'order.placed')).toBe(value);
+    expect(recordLength(serialized, 'order.placed')).toBe(value.length);
+    expect(serialized).toEqual({
       key: 'order-1',
-      value:
-        '{"eventId":"5f2c1c2e-8a3b-4c7e-9d51-0b1c2d3e4f50","eventType":"order.placed",' +
-        '"occurredOn":"2026-01-02T03:04:05.678Z","aggregateId":"order-1","version":12,' +
-        '"payload":{"eventType":"order.placed","timestamp":"2026-01-02T03:04:05.678Z",' +
-        '"orderId":"order-1","amount":129.95}}',
+      value: payload,
+      isPayload: true,
       eventId: '5f2c1c2e-8a3b-4c7e-9d51-0b1c2d3e4f50',
       version: '12',
       timestamp: '2026-01-02T03:04:05.678Z',

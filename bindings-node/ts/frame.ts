@@ -8,10 +8,12 @@ import type { SerializedEvent } from './serialize';
 //  12 i32 partition (-1: chosen by key)                   32 i64 timestamp (-1: now)
 //  16 i32 keyLen (-1 null)                                40 key | headers | value | padding
 //
-// With flag ENVELOPE the headers are three bare texts: eventId, version, ISO text of occurredOn.
+// With flag ENVELOPE the headers are three bare texts: eventId, version, ISO text of occurredOn. With PAYLOAD the value
+// is the event's payload, around which the core writes the event.
 
 const HEADER_BYTES = 40;
 const ENVELOPE = 1;
+const PAYLOAD = 2;
 /** No frame has that slot while it is a draft. */
 const NO_SLOT = -1;
 /** UTF-8 needs at most so many bytes for one UTF-16 code unit. */
@@ -83,7 +85,7 @@ export class Frames {
     const word = start >> 2;
     words[word] = length;
     words[word + 1] = NO_SLOT;
-    words[word + 2] = topicId | (ENVELOPE << 16);
+    words[word + 2] = topicId | ((event.isPayload ? ENVELOPE | PAYLOAD : ENVELOPE) << 16);
     words[word + 3] = -1;
     words[word + 4] = keyBytes;
     words[word + 5] = prefixBytes - keyBytes;

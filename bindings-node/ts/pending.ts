@@ -39,7 +39,8 @@ export class Pending implements Expiring, Abortable {
     readonly index: number,
     readonly topic: string,
     readonly topicId: number,
-    readonly length: number,
+    /** Bytes of the record, as they count against the caps. */
+    readonly size: number,
     readonly deadline: number,
     readonly signal: AbortSignalLike | undefined,
   ) {}

@@ -21,7 +21,7 @@ import {
   queueFull,
   tooLarge,
 } from './refusal';
-import { type SerializedEvent, serializeEvent } from './serialize';
+import { recordLength, recordValue, type SerializedEvent, serializeEvent } from './serialize';
 import type { Topics } from './topics';
 
 /** Options of one `publish` or `publishMany`. */
@@ -213,11 +213,14 @@ export class Publisher {
     if (signal?.aborted) throw aborted(signal, 'not_sent', topic);
     const topicId = this.#topics.id(topic);
     const record = serializeEvent(event);
-    this.#checkSize(record, topic);
+    const units = recordLength(record, topic);
+    this.#checkSize(record, topic, units);
 
     const frames = this.#framesFor(record);
     const length = frames.draft(topicId, record);
-    const mustWait = this.counts.waiting > 0 || !this.#hasRoom(length);
+    // In flight is the whole record, whatever of it the core writes.
+    const size = length + units - record.value.length;
+    const mustWait = this.counts.waiting > 0 || !this.#hasRoom(size);
     const timeoutMs = options?.timeoutMs;
     if (mustWait || signal !== undefined || timeoutMs !== undefined) {
       const deadline = now() + (timeoutMs ?? this.#limits.publishTimeoutMs);
@@ -228,7 +231,7 @@ export class Publisher {
         index,
         topic,
         topicId,
-        length,
+        size,
         deadline,
         signal,
       );
@@ -237,11 +240,11 @@ export class Publisher {
         return;
       }
       this.#watch(pending);
-      pending.slot = this.#takeSlot(pending.resolve, pending.reject, index, length, topicId);
+      pending.slot = this.#takeSlot(pending.resolve, pending.reject, index, size, topicId);
       this.#commit(frames, pending.slot, length);
       return;
     }
-    this.#commit(frames, this.#takeSlot(resolve, reject, index, length, topicId), length);
+    this.#commit(frames, this.#takeSlot(resolve, reject, index, size, topicId), length);
   }
 
   /** The arena, emptied if need be; for an event that is too large for it, memory of its own. */
@@ -258,12 +261,12 @@ export class Publisher {
     else if (!this.#scheduled) this.#scheduleFlush();
   }
 
-  #hasRoom(length: number): boolean {
+  #hasRoom(size: number): boolean {
     // An event above the byte cap must get through alone.
     return (
       this.#inFlight === 0 ||
       (this.#inFlight < this.#limits.maxInFlight &&
-        this.#inFlightBytes + length <= this.#limits.publishMaxInFlightBytes)
+        this.#inFlightBytes + size <= this.#limits.publishMaxInFlightBytes)
     );
   }
 
@@ -271,17 +274,17 @@ export class Publisher {
     resolve: Resolve,
     reject: Reject,
     index: number,
-    length: number,
+    size: number,
     topicId: number,
   ): number {
     const slot = this.#free.length > 0 ? (this.#free.pop() as number) : this.#resolves.length;
     this.#resolves[slot] = resolve;
     this.#rejects[slot] = reject;
     this.#indexes[slot] = index;
-    this.#sizes[slot] = length;
+    this.#sizes[slot] = size;
     this.#topicIds[slot] = topicId;
     this.#inFlight += 1;
-    this.#inFlightBytes += length;
+    this.#inFlightBytes += size;
     if (!this.#holding) this.#hold();
     return slot;
   }
@@ -367,14 +370,14 @@ export class Publisher {
 
   #wait(pending: Pending, frame: Buffer): void {
     const { maxQueuedBytes } = this.#limits;
-    if (this.counts.waitingBytes + pending.length > maxQueuedBytes) {
+    if (this.counts.waitingBytes + pending.size > maxQueuedBytes) {
       const { waiting, waitingBytes } = this.counts;
       throw queueFull(waiting, waitingBytes, maxQueuedBytes, pending.topic);
     }
     pending.frame = frame;
     this.#waiters.push(pending);
     this.counts.waiting += 1;
-    this.counts.waitingBytes += pending.length;
+    this.counts.waitingBytes += pending.size;
     this.#watch(pending);
     if (!this.#holding) this.#hold();
   }
@@ -389,7 +392,7 @@ export class Publisher {
       const next = this.#waiters.peek() as Pending;
       if (next.frame === undefined) {
         this.#waiters.shift();
-      } else if (this.#hasRoom(next.length)) {
+      } else if (this.#hasRoom(next.size)) {
         this.#waiters.shift();
         this.#admitOne(next, next.frame);
       } else {
@@ -406,7 +409,7 @@ export class Publisher {
       pending.resolve,
       pending.reject,
       pending.index,
-      pending.length,
+      pending.size,
       pending.topicId,
     );
     if (!this.#frames.fits(frame.length)) this.flush();
@@ -419,7 +422,7 @@ export class Publisher {
   #leaveQueue(pending: Pending): void {
     pending.frame = undefined;
     this.counts.waiting -= 1;
-    this.counts.waitingBytes -= pending.length;
+    this.counts.waitingBytes -= pending.size;
   }
 
   /** The publish is settled: nothing may call it any more. */
@@ -475,10 +478,12 @@ export class Publisher {
     this.#settled();
   }
 
-  #checkSize({ value, eventId }: SerializedEvent, topic: string): void {
+  /** @param units - how many code units the value of the record has at least */
+  #checkSize(record: SerializedEvent, topic: string, units: number): void {
     const max = this.#limits.messageMaxBytes;
-    if (value.length * 3 > max) {
-      const bytes = value.length > max ? value.length : Buffer.byteLength(value);
+    const { eventId } = record;
+    if (units * 3 > max) {
+      const bytes = units > max ? units : Buffer.byteLength(recordValue(record, topic));
       if (bytes > max) throw tooLarge(bytes, max, eventId, topic);
     }
     if (

@@ -9,8 +9,10 @@ import { type BaseEventPayload, type IDomainEvent, isPlainObject, nameValue } fr
 export interface SerializedEvent {
   /** The record key: the aggregate's id. */
   readonly key: string;
-  /** The record value: JSON. */
+  /** JSON: the record value, or what {@link isPayload} says. */
   readonly value: string;
+  /** `value` is the event's payload. The core writes the other members around it, which it gets anyway. */
+  readonly isPayload: boolean;
   /** Header `eventId`. */
   readonly eventId: string;
   /** Header `version`, decimal. */
@@ -96,11 +98,6 @@ function payloadToWrite(payload: unknown): unknown {
   return copy;
 }
 
-const SAFE_TEXT = /^[ !#-[\]-~]*$/;
-
-/** `JSON.stringify(text)`; ids need no escapes, and looking for some is quicker than asking. */
-const quote = (text: string): string => (SAFE_TEXT.test(text) ? `"${text}"` : JSON.stringify(text));
-
 function hasFieldsInOrder(event: IDomainEvent): boolean {
   let count = 0;
   for (const name in event) {
@@ -111,18 +108,18 @@ function hasFieldsInOrder(event: IDomainEvent): boolean {
 }
 
 /**
- * `JSON.stringify` of an event with its six fields in their order, put together from its parts, which is quicker
- * than a copy; undefined where that is not certain to give the same bytes.
+ * The JSON of the payload, where the event's is certain to be its six fields in their order around it. Putting them
+ * together, and then into bytes, takes as long as all the rest here, so that is left to the core.
  */
-function assemble(event: IDomainEvent): string | undefined {
-  if (!hasFieldsInOrder(event) || !isOrdinaryDate(event.occurredOn)) return undefined;
-  const { eventId, eventType, occurredOn, aggregateId, version, payload } = event;
+function payloadText(event: IDomainEvent): string | undefined {
+  if (typeof (event as { toJSON?: unknown }).toJSON === 'function') return undefined;
+  if (isPlainObject(event) && !hasFieldsInOrder(event)) return undefined;
+  const { occurredOn, payload } = event;
+  if (!isOrdinaryDate(occurredOn)) return undefined;
   // Its toJSON is told the name of the member, which nobody tells it here.
   if (typeof (payload as { toJSON?: unknown } | null | undefined)?.toJSON === 'function')
     return undefined;
-  const content: string | undefined = JSON.stringify(payloadToWrite(payload));
-  if (content === undefined) return undefined;
-  return `{"eventId":${quote(eventId)},"eventType":${quote(eventType)},"occurredOn":"${isoOf(occurredOn)}","aggregateId":${quote(aggregateId)},"version":${version},"payload":${content}}`;
+  return JSON.stringify(payloadToWrite(payload));
 }
 
 function stringify(event: IDomainEvent): string {
@@ -130,8 +127,6 @@ function stringify(event: IDomainEvent): string {
   if (typeof (event as { toJSON?: unknown }).toJSON === 'function') return JSON.stringify(event);
   let copy: Members;
   if (isPlainObject(event)) {
-    const text = assemble(event);
-    if (text !== undefined) return text;
     copy = { ...event };
   } else {
     // A class keeps its fields behind getters and carries services: only the event is written.
@@ -155,9 +150,11 @@ function stringify(event: IDomainEvent): string {
  */
 export function serializeEvent(event: IDomainEvent): SerializedEvent {
   const { aggregateId, eventId, occurredOn, version } = event;
+  let payload: string | undefined;
   let value: string | undefined;
   try {
-    value = stringify(event);
+    payload = payloadText(event);
+    value = payload ?? stringify(event);
   } catch (cause) {
     throw unwritable(event, cause instanceof Error ? cause.message : nameValue(cause), cause);
   }
@@ -166,10 +163,39 @@ export function serializeEvent(event: IDomainEvent): SerializedEvent {
   return {
     key: aggregateId,
     value,
+    isPayload: payload !== undefined,
     eventId,
     version: String(version),
     timestamp: isoOf(occurredOn) as string,
   };
+}
+
+/**
+ * The value of the event's record, as the core writes it.
+ *
+ * @internal
+ */
+export function recordValue(event: SerializedEvent, eventType: string): string {
+  const { key, value, isPayload, eventId, version, timestamp } = event;
+  if (!isPayload) return value;
+  const [id, type, aggregateId] = [eventId, eventType, key].map((text) => JSON.stringify(text));
+  return `{"eventId":${id},"eventType":${type},"occurredOn":"${timestamp}","aggregateId":${aggregateId},"version":${version},"payload":${value}}`;
+}
+
+const NAMES_AND_MARKS =
+  '{"eventId":"","eventType":"","occurredOn":"","aggregateId":"","version":,"payload":}';
+
+/**
+ * How many code units the value of the event's record has at least: without escapes.
+ *
+ * @internal
+ */
+export function recordLength(event: SerializedEvent, eventType: string): number {
+  const { key, value, isPayload, eventId, version, timestamp } = event;
+  if (!isPayload) return value.length;
+  const members =
+    key.length + eventId.length + eventType.length + version.length + timestamp.length;
+  return NAMES_AND_MARKS.length + members + value.length;
 }
 
 function unwritable(

@@ -416,7 +416,7 @@ impl Bus {
     /// The publishing half, for a language face that brings packed frames.
     ///
     /// # Errors
-    /// `Internal` when the feeder thread cannot be started.
+    /// `IllegalState` when the bus has 255 sinks already.
     pub fn open_frames(&self, sink: Arc<dyn CompletionSink>) -> Result<FramePublisher> {
         self.0.publisher.open_frames(sink)
     }

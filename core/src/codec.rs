@@ -146,22 +146,47 @@ pub(crate) fn encode(event: &Event<'_>, headers: &mut HeadersBuf, value: &mut Ve
     let iso = validate(event).map_err(|error| error.outcome(PublishOutcome::NotSent))?;
     headers.clear();
     value.clear();
-    value.reserve(128 + event.event_id().len() + event.event_type().len() * 2 + event.payload().len());
-    value.extend_from_slice(b"{\"eventId\":");
-    write_text(value, event.event_id())?;
-    value.extend_from_slice(b",\"eventType\":");
-    write_text(value, event.event_type())?;
-    value.extend_from_slice(b",\"occurredOn\":\"");
-    value.extend_from_slice(iso.as_bytes());
-    value.extend_from_slice(b"\",\"aggregateId\":");
-    write_text(value, event.aggregate_id())?;
-    value.extend_from_slice(b",\"version\":");
     let version = event.version().to_string();
-    value.extend_from_slice(version.as_bytes());
-    value.extend_from_slice(b",\"payload\":");
-    value.extend_from_slice(event.payload().as_bytes());
-    value.push(b'}');
+    let texts = EventTexts {
+        event_id: event.event_id(),
+        event_type: event.event_type(),
+        iso: &iso,
+        aggregate_id: event.aggregate_id(),
+        version: &version,
+        payload: event.payload().as_bytes(),
+    };
+    write_event(value, &texts)?;
     envelope_headers(headers, event.event_id(), &version, &iso);
+    Ok(())
+}
+
+/// The members of an event as texts; `payload` is JSON.
+pub(crate) struct EventTexts<'a> {
+    pub(crate) event_id: &'a str,
+    pub(crate) event_type: &'a str,
+    pub(crate) iso: &'a str,
+    pub(crate) aggregate_id: &'a str,
+    pub(crate) version: &'a str,
+    pub(crate) payload: &'a [u8],
+}
+
+/// Appends the JSON of an event.
+pub(crate) fn write_event(out: &mut Vec<u8>, event: &EventTexts<'_>) -> Result<()> {
+    let EventTexts { event_id, event_type, iso, aggregate_id, version, payload } = *event;
+    out.reserve(128 + event_id.len() + event_type.len() + aggregate_id.len() + payload.len());
+    out.extend_from_slice(b"{\"eventId\":");
+    write_text(out, event_id)?;
+    out.extend_from_slice(b",\"eventType\":");
+    write_text(out, event_type)?;
+    out.extend_from_slice(b",\"occurredOn\":\"");
+    out.extend_from_slice(iso.as_bytes());
+    out.extend_from_slice(b"\",\"aggregateId\":");
+    write_text(out, aggregate_id)?;
+    out.extend_from_slice(b",\"version\":");
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(b",\"payload\":");
+    out.extend_from_slice(payload);
+    out.push(b'}');
     Ok(())
 }
 

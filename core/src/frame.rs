@@ -12,7 +12,7 @@
 //! | 0 | u32 | `length` | of the whole frame: 40 + key + headers + value, rounded up to a multiple of 8 |
 //! | 4 | u32 | `slot` | the caller's number of this publish, which its completion carries |
 //! | 8 | u16 | `topicId` | the number that the bus gave for the topic |
-//! | 10 | u16 | `flags` | bit 0 [`ENVELOPE`]; all others 0 |
+//! | 10 | u16 | `flags` | bit 0 [`ENVELOPE`], bit 1 [`PAYLOAD`]; all others 0 |
 //! | 12 | i32 | `partition` | −1: chosen by key |
 //! | 16 | i32 | `keyLen` | −1: null |
 //! | 20 | i32 | `headersLen` | 0: none |
@@ -25,6 +25,10 @@
 //! With [`ENVELOPE`] the headers are three bare texts in UTF-8, `eventId`, `version` and the ISO text of
 //! `occurredOn`, the last as long as the rest of the section: the core makes the record's headers of them. Without it
 //! they are packed as [`Headers`] are: `u16 nameLen | name | i32 valueLen (−1 = null) | value` for each.
+//!
+//! With [`PAYLOAD`], which needs [`ENVELOPE`], the value is the JSON text of an event's payload. The core writes the
+//! event around it, with the topic as its type and the key, which is text then, as the id of its aggregate: it has all
+//! of them anyway, and a face need not write, quote and hand over each twice.
 //!
 //! # Delivery batch
 //!
@@ -61,7 +65,7 @@ mod tests;
 pub use delivery::{
     COLUMNS, DeliveryBatch, HAS_OCCURRED_ON, HAS_TIME, LAST_ATTEMPT, MAX_BYTES, MAX_DELIVERIES, column,
 };
-pub use publish::{ENVELOPE, Frame, FrameHeaders, Frames};
+pub use publish::{ENVELOPE, Frame, FrameHeaders, Frames, PAYLOAD};
 
 #[cfg(doc)]
 use crate::event::Headers;

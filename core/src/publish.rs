@@ -21,10 +21,11 @@ use crate::event::{Event, HeadersBuf, OutgoingRecord, RawRecord, Topic};
 use crate::log::Log;
 use crate::metrics::Recorder;
 use crate::publish::failures::Failures;
+use crate::publish::feeder::{Arrivals, Feeder};
 use crate::publish::futures::{Futures, Pending};
 use crate::publish::records::{Callbacks, Line};
 use crate::publish::topics::Topics;
-use crate::runtime::{self, Wake, lock};
+use crate::runtime::{self, lock};
 use crate::shutdown::{Phase, PhaseCell};
 use crate::transport::{Completion, CompletionSink, Enqueued, Receipt, Token, Transport};
 
@@ -38,6 +39,9 @@ const RECORDS_SINK: u8 = 1;
 
 /// One client serves a bus for its whole life.
 const GENERATION: u32 = 0;
+
+/// How long the delivery thread sleeps at most.
+const TICK: Duration = Duration::from_millis(100);
 
 /// How long a publish waits for the client's full queue before it looks again.
 const QUEUE_FULL_RETRY: Duration = Duration::from_millis(10);
@@ -72,7 +76,7 @@ pub(crate) struct Publisher {
     idle: Mutex<()>,
     became_idle: Condvar,
     room: Notify,
-    feeder_room: Wake,
+    arrivals: Arrivals,
 }
 
 impl Publisher {
@@ -108,7 +112,7 @@ impl Publisher {
             idle: Mutex::new(()),
             became_idle: Condvar::new(),
             room: Notify::new(),
-            feeder_room: Wake::default(),
+            arrivals: Arrivals::default(),
         })
     }
 
@@ -221,7 +225,7 @@ impl Publisher {
             .map_err(|_| Error::new(ErrorKind::IllegalState, "a bus takes at most 255 completion sinks"))?;
         sinks.push(sink);
         drop(sinks);
-        FramePublisher::start(self.clone(), number)
+        Ok(FramePublisher::new(self.clone(), number))
     }
 
     /// Counts publishes that will be completed through their sink.
@@ -282,25 +286,30 @@ impl Publisher {
 
     /// Runs on: delivery thread. Serves the client until the bus is closed; `tick` runs at least every 100 ms.
     pub(crate) fn serve(&self, mut tick: impl FnMut(Instant)) {
+        let mut feeder = Feeder::default();
+        let mut wait = TICK;
         while self.phase.get() < Phase::Closed {
-            self.transport.poll(Duration::from_millis(100), self);
+            self.transport.poll(wait, self);
+            wait = if self.feed(&mut feeder) { TICK } else { QUEUE_FULL_RETRY };
             self.serve_line();
             let now = Instant::now();
             self.recorder.sample(now);
             tick(now);
         }
+        self.give_up_frames();
         self.give_up_line();
     }
 
     /// Gives up what is in line, queued or in flight: each is completed as failed, `not_sent` or `unknown`.
     pub(crate) fn purge(&self) {
+        self.give_up_frames();
         self.give_up_line();
         self.transport.purge();
     }
 }
 
 impl CompletionSink for Publisher {
-    /// Runs on: delivery thread, or the feeder thread for what the client did not take.
+    /// Runs on: delivery thread, or the caller's for what the client did not take.
     fn complete(&self, completions: &[Completion]) {
         let failed = completions.iter().filter(|completion| completion.error.is_some());
         let failures =
@@ -328,7 +337,6 @@ impl CompletionSink for Publisher {
             }
         }
         self.room.notify_waiters();
-        self.feeder_room.raise();
         self.ended(count);
     }
 }

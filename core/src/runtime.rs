@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
 pub(crate) use self::inbox::Inbox;
-pub(crate) use self::signals::{Gate, Wake};
+pub(crate) use self::signals::Gate;
 use crate::error::{Error, ErrorKind, Result};
 
 /// One runtime serves every bus of the process and is never dropped: a bus must be able to end while the process

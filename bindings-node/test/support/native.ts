@@ -13,13 +13,18 @@ export interface ReadFrame {
 }
 
 /** Reads frames by the layout that the core documents, independently of what writes them. */
-export function readFrames(bytes: Uint8Array, length: number, count: number): ReadFrame[] {
+export function readFrames(
+  bytes: Uint8Array,
+  length: number,
+  count: number,
+  topicOf: (id: number) => string | undefined,
+): ReadFrame[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, length);
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, length);
   const frames: ReadFrame[] = [];
   for (let at = 0; at < length; at += view.getUint32(at, true)) {
     const flags = view.getUint16(at + 10, true);
-    if (flags !== 1) throw new Error(`flags are ${flags}`);
+    if (flags !== 1 && flags !== 3) throw new Error(`flags are ${flags}`);
     if (view.getBigInt64(at + 32, true) !== -1n) throw new Error('the timestamp is not now');
     const keyEnd = at + 40 + view.getInt32(at + 16, true);
     const headersEnd = keyEnd + view.getInt32(at + 20, true);
@@ -29,16 +34,26 @@ export function readFrames(bytes: Uint8Array, length: number, count: number): Re
     const padded = Math.ceil((valueEnd - at) / 8) * 8;
     if (padded !== view.getUint32(at, true)) throw new Error(`length is not ${padded}`);
     const text = (from: number, to: number) => buffer.toString('utf8', from, to);
-    frames.push({
-      slot: view.getUint32(at + 4, true),
-      topicId: view.getUint16(at + 8, true),
-      partition: view.getInt32(at + 12, true),
-      key: text(at + 40, keyEnd),
-      eventId: text(keyEnd, eventIdEnd),
-      version: text(eventIdEnd, versionEnd),
-      timestamp: text(versionEnd, headersEnd),
-      value: text(headersEnd, valueEnd),
-    });
+    const topicId = view.getUint16(at + 8, true);
+    const key = text(at + 40, keyEnd);
+    const eventId = text(keyEnd, eventIdEnd);
+    const version = text(eventIdEnd, versionEnd);
+    const timestamp = text(versionEnd, headersEnd);
+    let value = text(headersEnd, valueEnd);
+    if (flags === 3) {
+      const [before] = JSON.stringify({
+        eventId,
+        eventType: topicOf(topicId),
+        occurredOn: timestamp,
+        aggregateId: key,
+        version: Number(version),
+        payload: 0,
+      }).split(/0}$/);
+      value = `${before}${value}}`;
+    }
+    const slot = view.getUint32(at + 4, true);
+    const partition = view.getInt32(at + 12, true);
+    frames.push({ slot, topicId, partition, key, eventId, version, timestamp, value });
   }
   if (frames.length !== count) throw new Error(`${frames.length} frames instead of ${count}`);
   return frames;
@@ -65,7 +80,7 @@ export class FakePublishPort implements Pick<NativeBus, 'topicId' | 'publish' | 
   publish(arena: Uint8Array, length: number, count: number): boolean {
     if (this.closed) return false;
     this.calls.push(count);
-    this.frames.push(...readFrames(arena, length, count));
+    this.frames.push(...readFrames(arena, length, count, (id) => this.#topics[id]));
     return true;
   }
 

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use crate::codec;
+use crate::codec::{self, EventTexts};
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
 use crate::event::{Headers, HeadersBuf};
 
 /// Flag of a publish frame: the headers are the three bare texts of an envelope.
 pub const ENVELOPE: u16 = 1;
+
+/// Flag of a publish frame: the value is the payload of an event, whose other members the frame has already.
+pub const PAYLOAD: u16 = 2;
 
 const FIXED: usize = 40;
 
@@ -28,6 +31,8 @@ pub struct Frame<'a> {
     pub headers: FrameHeaders<'a>,
     /// The value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
+    /// The value is the payload of an event; see [`Frame::write_value`].
+    pub is_payload: bool,
 }
 
 /// The headers of a publish frame.
@@ -73,6 +78,27 @@ impl fmt::Debug for Frame<'_> {
 }
 
 impl<'a> Frame<'a> {
+    /// The record's value. That of an event of which the frame has the payload is written into `buffer`, replacing
+    /// what it holds; it has the bytes that [`Bus::publish`](crate::Bus::publish) writes.
+    ///
+    /// # Errors
+    /// `Internal` when it cannot be written.
+    pub fn write_value<'b>(&self, topic: &str, buffer: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>>
+    where
+        'a: 'b,
+    {
+        let (Some(aggregate_id), Some(payload), FrameHeaders::Envelope { event_id, version, iso }, true) =
+            (self.key, self.value, self.headers, self.is_payload)
+        else {
+            return Ok(self.value);
+        };
+        buffer.clear();
+        // Read frames have text as their key.
+        let aggregate_id = &String::from_utf8_lossy(aggregate_id);
+        codec::write_event(buffer, &EventTexts { event_id, event_type: topic, iso, aggregate_id, version, payload })?;
+        Ok(Some(buffer))
+    }
+
     /// Appends the frame to a batch.
     ///
     /// # Errors
@@ -88,6 +114,7 @@ impl<'a> Frame<'a> {
             FrameHeaders::Envelope { .. } => (ENVELOPE, texts[0].len(), texts[1].len()),
             FrameHeaders::Packed(_) => (0, 0, 0),
         };
+        let flags = if self.is_payload { flags | PAYLOAD } else { flags };
         let total = (FIXED + body).next_multiple_of(8);
         let (Ok(_), Ok(event_id_len), Ok(version_len)) =
             (i32::try_from(total), u16::try_from(event_id_len), u16::try_from(version_len))
@@ -129,7 +156,7 @@ impl<'a> Frame<'a> {
         let total = i32_at(0) as u32 as usize;
         let body = bytes.get(FIXED..total).ok_or("its length is beyond the batch or below 40")?;
         let flags = u16_at(10);
-        if flags & !ENVELOPE != 0 {
+        if flags & !(ENVELOPE | PAYLOAD) != 0 {
             return Err("it has an unknown flag");
         }
         let (key, rest) = take(body, i32_at(16)).ok_or("its keyLen is beyond the frame or below -1")?;
@@ -156,6 +183,13 @@ impl<'a> Frame<'a> {
         } else {
             FrameHeaders::Packed(Headers::from_packed(headers))
         };
+        let is_payload = flags & PAYLOAD != 0;
+        if is_payload {
+            if flags & ENVELOPE == 0 || value.is_none() {
+                return Err("it has the payload flag without an envelope or without a value");
+            }
+            key.and_then(|key| std::str::from_utf8(key).ok()).ok_or("the key of its event is null or not UTF-8")?;
+        }
         let partition = match i32_at(12) {
             -1 => None,
             partition if partition >= 0 => Some(partition),
@@ -167,7 +201,8 @@ impl<'a> Frame<'a> {
             _ => return Err("its timestamp is below -1"),
         };
         let slot = i32_at(4) as u32;
-        Ok((Frame { slot, topic_id: u16_at(8), partition, timestamp, key, headers, value }, total))
+        let topic_id = u16_at(8);
+        Ok((Frame { slot, topic_id, partition, timestamp, key, headers, value, is_payload }, total))
     }
 }
 

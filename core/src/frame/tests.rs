@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::codec;
 use crate::error::{Error, ErrorKind, PublishOutcome};
-use crate::event::{Delivery, Headers, HeadersBuf, Record, Ticket, TopicPartition};
+use crate::event::{Delivery, Event, Headers, HeadersBuf, Record, Ticket, TopicPartition};
 use crate::transport::Token;
 
 fn vectors() -> Value {
@@ -30,11 +31,24 @@ fn bytes_of(text: &Value) -> Option<&[u8]> {
 
 fn minimal() -> Frame<'static> {
     let headers = FrameHeaders::Packed(Headers::default());
-    Frame { slot: 9, topic_id: 1, partition: None, timestamp: None, key: Some(b"k"), headers, value: Some(b"v") }
+    Frame {
+        slot: 9,
+        topic_id: 1,
+        partition: None,
+        timestamp: None,
+        key: Some(b"k"),
+        headers,
+        value: Some(b"v"),
+        is_payload: false,
+    }
 }
 
 fn envelope() -> Frame<'static> {
     Frame { headers: FrameHeaders::Envelope { event_id: "é", version: "1", iso: "now" }, ..minimal() }
+}
+
+fn payload() -> Frame<'static> {
+    Frame { is_payload: true, ..envelope() }
 }
 
 fn bytes(frame: &Frame<'_>) -> Vec<u8> {
@@ -63,6 +77,7 @@ fn publish_frames_are_the_golden_bytes() {
                 }
             },
             value: bytes_of(&vector["value"]),
+            is_payload: vector.get("payload").is_some(),
         };
         let golden = unhex(vector["hex"].as_str().unwrap());
         assert_eq!(bytes(&frame), golden, "{vector}");
@@ -73,7 +88,7 @@ fn publish_frames_are_the_golden_bytes() {
         assert!(read == [frame], "{vector}");
     }
     assert_eq!(written, expected);
-    assert_eq!(Frames::new(&written).filter(Result::is_ok).count(), 5);
+    assert_eq!(Frames::new(&written).filter(Result::is_ok).count(), 6);
 }
 
 #[test]
@@ -104,7 +119,7 @@ fn malformed_frames_are_refused_and_end_the_batch() {
     let mut cut_headers = HeadersBuf::new();
     cut_headers.push("name", Some(b"value"));
     let packed = Frame { headers: FrameHeaders::Packed(cut_headers.as_headers()), ..minimal() };
-    let cases: [(Vec<u8>, &str); 20] = [
+    let cases: [(Vec<u8>, &str); 24] = [
         (bytes(&minimal())[..39].to_vec(), "ends within its fixed part"),
         (bytes(&minimal())[..47].to_vec(), "length is beyond the batch"),
         (put(&minimal(), 0, &0u32.to_le_bytes()), "below 40"),
@@ -112,7 +127,11 @@ fn malformed_frames_are_refused_and_end_the_batch() {
         (put(&minimal(), 0, &44u32.to_le_bytes()), "multiple of 8"),
         (put(&minimal(), 24, &(-1i32).to_le_bytes()), ""),
         (put(&minimal(), 24, &0i32.to_le_bytes()), ""),
-        (put(&minimal(), 10, &2u16.to_le_bytes()), "unknown flag"),
+        (put(&minimal(), 10, &4u16.to_le_bytes()), "unknown flag"),
+        (put(&minimal(), 10, &2u16.to_le_bytes()), "payload flag without an envelope"),
+        (bytes(&Frame { value: None, ..payload() }), "without a value"),
+        (bytes(&Frame { key: None, ..payload() }), "key of its event is null"),
+        (bytes(&Frame { key: Some(&[0xff]), ..payload() }), "or not UTF-8"),
         (put(&minimal(), 12, &minus_2), "partition is below -1"),
         (put(&minimal(), 16, &minus_2), "keyLen is beyond the frame or below -1"),
         (put(&minimal(), 16, &large), "keyLen is beyond the frame or below -1"),
@@ -263,13 +282,40 @@ proptest! {
             Some((event_id, version, iso)) => FrameHeaders::Envelope { event_id, version, iso },
             None => FrameHeaders::Packed(buffer.as_headers()),
         };
-        let frame = Frame { slot, topic_id, partition, timestamp, key: key.as_deref(), headers, value: value.as_deref() };
+        let (key, value) = (key.as_deref(), value.as_deref());
+        let is_payload = texts.is_some() && value.is_some() && key.is_some_and(|key| std::str::from_utf8(key).is_ok());
+        let frame = Frame { slot, topic_id, partition, timestamp, key, headers, value, is_payload };
         let mut batch = Vec::new();
         frame.write(&mut batch).unwrap();
         frame.write(&mut batch).unwrap();
         prop_assert_eq!(batch.len() % 16, 0);
         let read: Vec<_> = Frames::new(&batch).collect::<Result<_, _>>().unwrap();
         prop_assert!(read == [frame, frame]);
+    }
+
+    #[test]
+    fn an_event_is_written_around_its_payload_as_the_bus_writes_it(event_id in ".+", aggregate_id in ".+", version: i32,
+                                                                   occurred_on in 0..=253_402_300_799_999i64) {
+        let event = Event::new("order.placed", &*aggregate_id, &serde_json::json!({ "total": 12.5 }))
+            .unwrap()
+            .with_event_id(&*event_id)
+            .with_occurred_on(occurred_on)
+            .with_version(version.into());
+        let (mut headers, mut whole) = (HeadersBuf::new(), Vec::new());
+        codec::encode(&event, &mut headers, &mut whole).unwrap();
+        let text = |name| std::str::from_utf8(headers.as_headers().get(name).unwrap()).unwrap();
+        let frame = Frame {
+            key: Some(aggregate_id.as_bytes()),
+            value: Some(event.payload().as_bytes()),
+            headers: FrameHeaders::Envelope { event_id: &event_id, version: text("version"), iso: text("timestamp") },
+            ..self::payload()
+        };
+        let batch = bytes(&frame);
+        let read = Frames::new(&batch).next().unwrap().unwrap();
+        let mut buffer = b"left over".to_vec();
+        prop_assert_eq!(read.write_value(event.event_type(), &mut buffer).unwrap(), Some(&whole[..]));
+        let mut packed = HeadersBuf::new();
+        prop_assert_eq!(read.headers.pack(&mut packed), headers.as_headers());
     }
 
     #[test]

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Publisher;
+use super::feeder::Feeder;
 use crate::config::Config;
 use crate::error::{ErrorKind, PublishOutcome, Result};
-use crate::event::RawRecord;
+use crate::event::{Headers, RawRecord};
+use crate::frame::{Frame, FrameHeaders};
 use crate::log::Log;
 use crate::memory::{MemoryBroker, MemoryTransport};
 use crate::runtime::lock;
 use crate::shutdown::{Phase, PhaseCell};
-use crate::transport::{Receipt, RecordPublisher, Transport};
+use crate::transport::{Completion, CompletionSink, Receipt, RecordPublisher, Transport};
 
 struct World {
     broker: MemoryBroker,
@@ -43,6 +45,7 @@ impl World {
     /// What the delivery thread does in one turn.
     fn turn(&self) {
         self.transport.poll(Duration::ZERO, &*self.publisher);
+        self.publisher.feed(&mut Feeder::default());
         self.publisher.serve_line();
         self.transport.poll(Duration::ZERO, &*self.publisher);
     }
@@ -148,4 +151,66 @@ fn a_callback_may_hand_on_the_next_record() {
     world.publisher.publish_record(&record(b"first"), again);
     world.turn();
     assert_eq!(world.ends().remove(0).unwrap().offset, 1);
+}
+
+/// The ends of frames, by slot.
+#[derive(Default)]
+struct Slots(Mutex<Vec<(u32, Result<i64>)>>);
+
+impl CompletionSink for Slots {
+    fn complete(&self, completions: &[Completion]) {
+        let end = |one: &Completion| (one.token.slot(), one.error.clone().map_or(Ok(one.offset), Err));
+        lock(&self.0).extend(completions.iter().map(end));
+    }
+}
+
+fn batch(slots: std::ops::Range<u32>, topic_id: u16) -> Vec<u8> {
+    let mut batch = Vec::new();
+    for slot in slots {
+        let headers = FrameHeaders::Packed(Headers::default());
+        let (partition, value) = (Some(1), Some(&b"x"[..]));
+        let frame = Frame { slot, topic_id, partition, timestamp: None, key: None, headers, value, is_payload: false };
+        frame.write(&mut batch).unwrap();
+    }
+    batch
+}
+
+#[test]
+fn frames_wait_in_front_of_a_full_queue_and_none_overtakes() {
+    let world = World::new(|_| ());
+    let slots = Arc::new(Slots::default());
+    let frames = world.publisher.open_frames(slots.clone()).unwrap();
+    let topic_id = frames.topic_id("t").unwrap();
+    frames.send(&batch(0..10, topic_id), 10).unwrap();
+    // So few would not wait, if nobody did.
+    frames.send(&batch(10..11, topic_id), 1).unwrap();
+    assert_eq!((world.publisher.outstanding(), lock(&slots.0).len()), (11, 0));
+    let mut feeder = Feeder::default();
+    world.broker.fill_queues(1);
+    assert!(!world.publisher.feed(&mut feeder));
+    frames.send(&batch(11..20, topic_id), 9).unwrap();
+    assert!(world.publisher.feed(&mut feeder));
+    frames.send(&batch(20..21, topic_id), 1).unwrap();
+    world.turn();
+    let ends: Vec<_> = lock(&slots.0).drain(..).map(|(slot, end)| (slot, end.unwrap())).collect();
+    assert_eq!(ends, (0..21).map(|slot| (slot, i64::from(slot))).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_end_of_the_bus_gives_up_the_frames_that_wait() {
+    let world = World::new(|_| ());
+    let slots = Arc::new(Slots::default());
+    let frames = world.publisher.open_frames(slots.clone()).unwrap();
+    let topic_id = frames.topic_id("t").unwrap();
+    frames.send(&batch(0..10, topic_id), 10).unwrap();
+    world.publisher.purge();
+    let ends: Vec<_> = lock(&slots.0).drain(..).collect();
+    assert_eq!(ends.len(), 10);
+    for (_, end) in ends {
+        let error = end.unwrap_err();
+        assert_eq!((error.kind(), error.publish_outcome()), (ErrorKind::Closed, Some(PublishOutcome::NotSent)));
+    }
+    world.phase.advance(Phase::Closed);
+    assert_eq!(frames.send(&batch(0..1, topic_id), 1).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(world.publisher.outstanding(), 0);
 }
