@@ -1,8 +1,9 @@
 // npm run bench:c: C through libevbus against a C program on plain librdkafka, in turn, on one real Kafka.
 //
-//   node dev/bench-c.mjs [--rounds N] [--events N] [--dev]
+//   node dev/bench-c.mjs [--rounds N] [--events N] [--only publish|consume] [--dev]
 //
-// Both link the same build of librdkafka. --dev takes the development builds; without it libevbus is built with
+// Both link the same build of librdkafka and give it the same settings, and both look at key, value and headers of what
+// they consume, between the first record and the last: joining a group takes what the broker likes. --dev takes the development builds; without it libevbus is built with
 // link-time optimisation. Medians and the ratio of medians are printed. Exits with 1 when a ratio misses its goal.
 
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -28,10 +29,13 @@ main(async () => {
     options: {
       rounds: { type: 'string', default: '5' },
       events: { type: 'string', default: '1000000' },
+      only: { type: 'string' },
       dev: { type: 'boolean', default: false },
     },
   });
   const rounds = Number(values.rounds);
+  const cases = CASES.filter(({ name }) => !values.only || name === values.only);
+  if (cases.length === 0) throw new Failure(`no case is called ${values.only}: publish or consume`);
   const java = javaAvailable();
   if (!java.ok) throw new Failure(`the benchmark needs a real Kafka: ${java.reason}`);
   const folder = mkdtempSync(join(tmpdir(), 'evbus-bench-c-'));
@@ -48,13 +52,18 @@ main(async () => {
     await kafka.createTopic(WARM, { partitions: PARTITIONS });
     for (let run = 0; run < WARM_UPS; run++) await measure('plain', 'publish', WARM);
     await measure('plain', 'consume', WARM);
+    const consumed = 'bench-1-plain';
+    if (!cases.some(({ name }) => name === 'publish')) {
+      await kafka.createTopic(consumed, { partitions: PARTITIONS });
+      await measure('plain', 'publish', consumed);
+    }
     const measured = new Map();
     for (let round = 1; round <= rounds; round++) {
-      for (const { name } of CASES) {
+      for (const { name } of cases) {
         const sides = round % 2 ? ['plain', 'evbus'] : ['evbus', 'plain'];
         for (const side of sides) {
           // What one side published in the first round is what both consume.
-          const topic = name === 'consume' ? 'bench-1-plain' : `bench-${round}-${side}`;
+          const topic = name === 'consume' ? consumed : `bench-${round}-${side}`;
           if (name === 'publish') await kafka.createTopic(topic, { partitions: PARTITIONS });
           const key = `${name}:${side}`;
           measured.set(key, [...(measured.get(key) ?? []), await measure(side, name, topic)]);
@@ -62,7 +71,7 @@ main(async () => {
       }
       say(`round ${round} of ${rounds}`);
     }
-    report(measured);
+    report(cases, measured);
   } finally {
     await kafka?.down();
     rmSync(folder, { recursive: true, force: true });
@@ -115,11 +124,11 @@ async function build(folder, dev) {
   return { evbus, plain };
 }
 
-function report(measured) {
+function report(cases, measured) {
   const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
   const rows = [];
   const missed = [];
-  for (const { name, goal } of CASES) {
+  for (const { name, goal } of cases) {
     const side = (which) => measured.get(`${name}:${which}`);
     const speed = (which) => side(which).map(({ eventsPerSecond }) => eventsPerSecond / 1000);
     const ratio = median(speed('evbus')) / median(speed('plain'));

@@ -55,13 +55,41 @@ static long wanted;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t reached = PTHREAD_COND_INITIALIZER;
 
+/* When the first and the last record were handled, in nanoseconds: consuming is timed between them, as connecting and
+   joining a group take what the broker likes. */
+static int64_t first_at, last_at;
+
+static inline int64_t nanoseconds(void)
+{
+    return (int64_t)(seconds() * 1e9);
+}
+
 static inline void count_one(void)
 {
-    if (__atomic_add_fetch(&counted, 1, __ATOMIC_RELAXED) == wanted) {
+    long number = __atomic_add_fetch(&counted, 1, __ATOMIC_RELAXED);
+    if (number == 1)
+        __atomic_store_n(&first_at, nanoseconds(), __ATOMIC_RELAXED);
+    if (number == wanted) {
+        __atomic_store_n(&last_at, nanoseconds(), __ATOMIC_RELAXED);
         pthread_mutex_lock(&mutex);
         pthread_cond_signal(&reached);
         pthread_mutex_unlock(&mutex);
     }
+}
+
+/* From the first record to the last. */
+static inline double elapsed_between(void)
+{
+    int64_t first = __atomic_load_n(&first_at, __ATOMIC_RELAXED);
+    return (double)(__atomic_load_n(&last_at, __ATOMIC_RELAXED) - first) / 1e9;
+}
+
+/* What a record consists of, looked at as a program does that needs all of it. */
+static inline void check_record(size_t key_size, size_t value_size, int headers, size_t headers_size)
+{
+    /* eventId, version and timestamp. */
+    if (key_size == 0 || value_size != VALUE_SIZE || headers != 3 || headers_size != 36 + 1 + 24)
+        fail("consume", "another record than was published");
 }
 
 static inline void await_all(void)

@@ -24,8 +24,14 @@ static void on_end(const evbus_error *failed, int32_t partition, int64_t offset,
 static int32_t on_event(evbus_delivery *delivery, void *user_data)
 {
     (void)user_data;
-    if (evbus_delivery_value(delivery).len != VALUE_SIZE)
-        fail("consume", "a value of another size");
+    size_t headers_size = 0, headers = evbus_delivery_header_count(delivery);
+    for (size_t index = 0; index < headers; index++) {
+        evbus_str name;
+        evbus_bytes value;
+        must("header", evbus_delivery_header_at(delivery, index, &name, &value, &error));
+        headers_size += value.len;
+    }
+    check_record(evbus_delivery_key(delivery).len, evbus_delivery_value(delivery).len, (int)headers, headers_size);
     count_one();
     return EVBUS_DONE;
 }
@@ -44,7 +50,7 @@ int main(int argc, char **argv)
     must("configure", evbus_config_set(config, "groupId", group, &error));
     must("configure", evbus_config_set(config, "maxInFlight", IN_FLIGHT, &error));
     must("connect", evbus_bus_connect(config, &bus, &error));
-    double begin = seconds();
+    double begin = seconds(), elapsed;
     if (strcmp(argv[3], "publish") == 0) {
         evbus_event *record = NULL;
         char value[VALUE_SIZE + 1], event_id[37], key[32];
@@ -61,6 +67,7 @@ int main(int argc, char **argv)
             must("publish", evbus_bus_publish_async(bus, record, -1, on_end, NULL, &error));
         }
         await_all();
+        elapsed = seconds() - begin;
         evbus_event_free(record);
     } else {
         /* Records as they are, as plain librdkafka gives them. */
@@ -68,9 +75,10 @@ int main(int argc, char **argv)
         must("raw", evbus_subscription_options_set(options, "raw", "true", &error));
         must("subscribe", evbus_bus_subscribe_with(bus, argv[2], options, on_event, NULL, NULL, NULL, &error));
         await_all();
+        elapsed = elapsed_between();
         evbus_subscription_options_free(options);
     }
-    report(wanted, seconds() - begin);
+    report(wanted, elapsed);
     must("close", evbus_bus_close(bus, 10000, NULL, &error));
     evbus_bus_free(bus);
     evbus_config_free(config);
