@@ -35,8 +35,23 @@ impl<'a> Headers<'a> {
         self.entries().map(|(name, value, _)| (name, value))
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.raw_entries().count()
+    }
+
+    /// The header of that number, from 0.
+    pub fn nth(&self, index: usize) -> Option<(&'a str, Option<&'a [u8]>)> {
+        self.raw_entries().nth(index).map(|(name, value, _)| (text(name), value))
+    }
+
     /// Name, value and packed bytes of each header.
     fn entries(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>, &'a [u8])> + use<'a> {
+        self.raw_entries().map(|(name, value, packed)| (text(name), value, packed))
+    }
+
+    /// As [`Headers::entries`], without a look into the names.
+    fn raw_entries(&self) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>, &'a [u8])> + use<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let whole = rest;
@@ -48,7 +63,7 @@ impl<'a> Headers<'a> {
             };
             rest = after;
             let packed = &whole[..whole.len() - after.len()];
-            Some((std::str::from_utf8(name).unwrap_or("\u{fffd}"), value, packed))
+            Some((name, value, packed))
         })
     }
 
@@ -64,6 +79,10 @@ impl<'a> Headers<'a> {
         }
         found.map(|at| (Headers(&self.0[..at]), Headers(&self.0[at..])))
     }
+}
+
+fn text(name: &[u8]) -> &str {
+    std::str::from_utf8(name).unwrap_or("\u{fffd}")
 }
 
 fn split_len(bytes: &[u8], len: usize) -> Option<(&[u8], &[u8])> {
@@ -89,6 +108,7 @@ impl HeadersBuf {
     /// Adds a header; a name longer than 65 535 bytes is cut off there, far above what brokers accept.
     pub fn push(&mut self, name: &str, value: Option<&[u8]>) {
         let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX))];
+        self.0.reserve(2 + name.len() + 4 + value.map_or(0, <[u8]>::len));
         self.0.extend_from_slice(&(name.len() as u16).to_le_bytes());
         self.0.extend_from_slice(name);
         match value {
@@ -133,6 +153,8 @@ mod tests {
         assert_eq!(all, [("a", Some(&b"1"[..])), ("b", None), ("a", Some(&[0, 255][..])), ("", Some(&b""[..]))]);
         assert_eq!(packed.as_headers().get("a"), Some(&[0u8, 255][..]));
         assert_eq!(packed.as_headers().get("b"), None);
+        assert_eq!(packed.as_headers().count(), 4);
+        assert_eq!((packed.as_headers().nth(2), packed.as_headers().nth(4)), (Some(all[2]), None));
     }
 
     #[test]

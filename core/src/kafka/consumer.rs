@@ -1,6 +1,7 @@
 //! A member of a consumer group.
 
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -80,10 +81,12 @@ impl KafkaConsumer {
     }
 }
 
-fn intern(names: &mut HashSet<Arc<str>>, last: &mut Option<Arc<str>>, topic: &str) -> Arc<str> {
-    if let Some(name) = last.as_ref().filter(|name| ***name == *topic) {
+fn intern(names: &mut HashSet<Arc<str>>, last: &mut Option<Arc<str>>, topic: &CStr) -> Arc<str> {
+    // Records come in stretches of one topic, so most look-ups end here.
+    if let Some(name) = last.as_ref().filter(|name| name.as_bytes() == topic.to_bytes()) {
         return name.clone();
     }
+    let topic = topic.to_str().unwrap_or("\u{fffd}");
     let name = match names.get(topic) {
         Some(name) => name.clone(),
         None => {
@@ -122,7 +125,7 @@ impl Consumer for KafkaConsumer {
             match event.kind() {
                 Kind::Messages(mut messages) => {
                     let Some(message) = messages.next() else { continue };
-                    let name = intern(&mut self.names, &mut self.last_name, message.topic());
+                    let name = intern(&mut self.names, &mut self.last_name, message.topic_name());
                     if message.code() == 0 {
                         return Some(ConsumerEvent::Record(message.to_record(name, &mut self.packed)));
                     }

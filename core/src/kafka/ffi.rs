@@ -8,6 +8,7 @@
 
 mod ends;
 mod event;
+mod headers;
 #[cfg(feature = "embedded")]
 mod mock;
 mod partitions;

@@ -1,5 +1,6 @@
 //! Queues, their events, and the messages in these.
 
+use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use rdkafka::bindings as rd;
 
-use super::{Failure, Partitions, bytes, milliseconds, number_of, text};
+use super::{Failure, Partitions, bytes, headers, milliseconds, number_of, text};
 use crate::event::{HeadersBuf, Record, TopicPartition};
 
 /// Stands for the error that ended a client.
@@ -192,12 +193,16 @@ impl<'e> Message<'e> {
     }
 
     pub(crate) fn topic(&self) -> &'e str {
+        self.topic_name().to_str().unwrap_or("\u{fffd}")
+    }
+
+    pub(crate) fn topic_name(&self) -> &'e CStr {
         // SAFETY: the message is live and holds its topic, whose name lives at least as long.
         unsafe {
             if (*self.0).rkt.is_null() {
-                return "";
+                return c"";
             }
-            text(rd::rd_kafka_topic_name((*self.0).rkt))
+            CStr::from_ptr(rd::rd_kafka_topic_name((*self.0).rkt))
         }
     }
 
@@ -214,15 +219,7 @@ impl<'e> Message<'e> {
         // SAFETY: the message is live; pointers and lengths describe its parts, which are copied before it goes.
         unsafe {
             let message = &*self.0;
-            let mut headers = ptr::null_mut();
-            if rd::rd_kafka_message_headers(self.0, &mut headers) as i32 == 0 {
-                let (mut name, mut value, mut len) = (ptr::null(), ptr::null(), 0);
-                let mut index = 0;
-                while rd::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut len) as i32 == 0 {
-                    packed.push(text(name), bytes(value, len));
-                    index += 1;
-                }
-            }
+            headers::pack(self.0, packed);
             let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
             let time = rd::rd_kafka_message_timestamp(self.0, &mut kind);
             Record::new(
