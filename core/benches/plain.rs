@@ -213,7 +213,7 @@ fn consume(bootstrap: &str, topic: &str, events: u64) -> f64 {
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", "1000")
         .set("enable.auto.offset.store", "false")
-        .set("fetch.queue.backoff.ms", "50")
+        .set("fetch.queue.backoff.ms", "10")
         .create()
         .expect("a consumer");
     consumer.subscribe(&[topic]).expect("a subscription");

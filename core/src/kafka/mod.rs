@@ -288,8 +288,9 @@ fn consumer_properties(config: &Config) -> Result<Vec<(String, String)>> {
     set.set_ms("session.timeout.ms", config.session_timeout);
     set.set_ms("heartbeat.interval.ms", config.heartbeat_interval);
     set.set_ms("max.poll.interval.ms", config.max_poll_interval);
-    // The default of one second halves the rate at which a full queue is filled again.
-    set.set("fetch.queue.backoff.ms", 50);
+    // How long a full queue waits for more. Handlers that keep up empty it in less than the default of one second, and
+    // then wait; while they do not, this is how often a thread looks.
+    set.set("fetch.queue.backoff.ms", 10);
     // A quarter of the byte budget is librdkafka's, the rest is for what handlers have in hand.
     let queued = config.max_in_flight_bytes / 4;
     set.set("queued.max.messages.kbytes", (queued / 1024).clamp(1, 2_097_151));
