@@ -8,7 +8,8 @@ use event_bus::{Delivery, Error, ErrorKind, Result};
 
 use crate::boundary::{Object, Shared, boundary, known, object, set_if_wanted, text};
 use crate::error::evbus_error;
-use crate::feed::{Live, Reason, Sum, Verdict};
+use crate::feed::{Call, Live, Reason, Sum, Verdict};
+use crate::stretch::Stretch;
 use crate::text::{evbus_bytes, evbus_str};
 
 /// Handled: the event counts as finished.
@@ -31,7 +32,6 @@ pub struct evbus_delivery {
 }
 
 pub(crate) struct Handed {
-    pub(crate) delivery: Delivery,
     live: Arc<Live>,
     /// Whose part of the delivery this is, by its address.
     subscription: usize,
@@ -57,8 +57,11 @@ impl Object for evbus_delivery {
 
 impl Handed {
     pub(crate) fn hand(live: Arc<Live>, subscription: usize) -> Shared<evbus_delivery> {
-        let delivery = live.delivery.clone();
-        Shared::new(Handed { delivery, live, subscription, finished: AtomicBool::new(false), texts: OnceLock::new() })
+        Shared::new(Handed { live, subscription, finished: AtomicBool::new(false), texts: OnceLock::new() })
+    }
+
+    pub(crate) fn delivery(&self) -> &Delivery {
+        &self.live.delivery
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -73,21 +76,21 @@ impl Handed {
     pub(crate) fn end(&self, verdict: Verdict) -> bool {
         let first = !self.finished.swap(true, Ordering::SeqCst);
         if first {
-            self.live.clone().end_part(self.subscription, verdict, false);
+            self.live.end_part(self.subscription, verdict, None);
         }
         first
     }
 
     /// As [`Handed::end`], on a callback thread, which takes over what follows.
-    pub(crate) fn end_here(&self, verdict: Verdict) -> Option<crate::feed::Call> {
+    pub(crate) fn end_here(&self, verdict: Verdict, stretch: &mut Stretch) -> Option<Call> {
         let first = !self.finished.swap(true, Ordering::SeqCst);
-        if first { self.live.clone().end_part(self.subscription, verdict, true) } else { None }
+        if first { self.live.end_part(self.subscription, verdict, Some(stretch)) } else { None }
     }
 
     fn texts(&self) -> Option<&Texts> {
         let read = || {
-            let event = self.delivery.event().ok()?;
-            let data = self.delivery.record().data();
+            let event = self.delivery().event().ok()?;
+            let data = self.delivery().record().data();
             // A payload that the record does not hold itself is the null of an event without one.
             let at = event.payload().as_ptr().addr().checked_sub(data.as_ptr().addr());
             let payload = at.filter(|at| at + event.payload().len() <= data.len());
@@ -168,8 +171,8 @@ fn finish(
     let late = delivery.live.is_stale();
     if !delivery.end(verdict) {
         return Err(Error::new(ErrorKind::IllegalState, "the delivery was finished before")
-            .with("topic", delivery.delivery.topic())
-            .with("offset", delivery.delivery.offset())
+            .with("topic", delivery.delivery().topic())
+            .with("offset", delivery.delivery().offset())
             .hint("finish each delivery once"));
     }
     set_if_wanted(stale, late);
@@ -301,7 +304,7 @@ pub extern "C" fn evbus_delivery_release(delivery: *mut evbus_delivery) {
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_topic(delivery: *const evbus_delivery) -> evbus_str {
     boundary!(evbus_str::NONE => {
-        known(delivery).map_or(evbus_str::NONE, |handed| evbus_str::of(handed.delivery.topic()))
+        known(delivery).map_or(evbus_str::NONE, |handed| evbus_str::of(handed.delivery().topic()))
     })
 }
 
@@ -314,7 +317,7 @@ pub extern "C" fn evbus_delivery_topic(delivery: *const evbus_delivery) -> evbus
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_partition(delivery: *const evbus_delivery) -> i32 {
-    boundary!(-1 => known(delivery).map_or(-1, |handed| handed.delivery.partition()))
+    boundary!(-1 => known(delivery).map_or(-1, |handed| handed.delivery().partition()))
 }
 
 /// The offset in the partition.
@@ -326,7 +329,7 @@ pub extern "C" fn evbus_delivery_partition(delivery: *const evbus_delivery) -> i
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_offset(delivery: *const evbus_delivery) -> i64 {
-    boundary!(-1 => known(delivery).map_or(-1, |handed| handed.delivery.offset()))
+    boundary!(-1 => known(delivery).map_or(-1, |handed| handed.delivery().offset()))
 }
 
 /// The record's timestamp.
@@ -338,7 +341,7 @@ pub extern "C" fn evbus_delivery_offset(delivery: *const evbus_delivery) -> i64 
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_timestamp(delivery: *const evbus_delivery) -> i64 {
-    boundary!(-1 => known(delivery).and_then(|handed| handed.delivery.record().timestamp).unwrap_or(-1))
+    boundary!(-1 => known(delivery).and_then(|handed| handed.delivery().record().timestamp).unwrap_or(-1))
 }
 
 /// The number of this attempt.
@@ -350,7 +353,7 @@ pub extern "C" fn evbus_delivery_timestamp(delivery: *const evbus_delivery) -> i
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_attempt(delivery: *const evbus_delivery) -> i32 {
-    boundary!(0 => known(delivery).map_or(0, |handed| i32::try_from(handed.delivery.attempt()).unwrap_or(i32::MAX)))
+    boundary!(0 => known(delivery).map_or(0, |handed| i32::try_from(handed.delivery().attempt()).unwrap_or(i32::MAX)))
 }
 
 /// Whether no attempt follows this one, should it fail.
@@ -362,7 +365,7 @@ pub extern "C" fn evbus_delivery_attempt(delivery: *const evbus_delivery) -> i32
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_is_last_attempt(delivery: *const evbus_delivery) -> bool {
-    boundary!(false => known(delivery).is_some_and(|handed| handed.delivery.is_last_attempt()))
+    boundary!(false => known(delivery).is_some_and(|handed| handed.delivery().is_last_attempt()))
 }
 
 /// The record's key.
@@ -374,7 +377,7 @@ pub extern "C" fn evbus_delivery_is_last_attempt(delivery: *const evbus_delivery
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_key(delivery: *const evbus_delivery) -> evbus_bytes {
-    boundary!(evbus_bytes::NULL => evbus_bytes::of(known(delivery).and_then(|handed| handed.delivery.record().key())))
+    boundary!(evbus_bytes::NULL => evbus_bytes::of(known(delivery).and_then(|handed| handed.delivery().record().key())))
 }
 
 /// The record's value.
@@ -386,7 +389,7 @@ pub extern "C" fn evbus_delivery_key(delivery: *const evbus_delivery) -> evbus_b
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_value(delivery: *const evbus_delivery) -> evbus_bytes {
-    boundary!(evbus_bytes::NULL => evbus_bytes::of(known(delivery).and_then(|handed| handed.delivery.record().value())))
+    boundary!(evbus_bytes::NULL => evbus_bytes::of(known(delivery).and_then(|handed| handed.delivery().record().value())))
 }
 
 /// How many headers the record has.
@@ -398,7 +401,7 @@ pub extern "C" fn evbus_delivery_value(delivery: *const evbus_delivery) -> evbus
 /// Thread: any; never blocks.
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_header_count(delivery: *const evbus_delivery) -> usize {
-    boundary!(0 => known(delivery).map_or(0, |handed| handed.delivery.record().headers().iter().count()))
+    boundary!(0 => known(delivery).map_or(0, |handed| handed.delivery().record().headers().count()))
 }
 
 /// One header, in the order of the record.
@@ -422,8 +425,8 @@ pub extern "C" fn evbus_delivery_header_at(
     error: *mut *mut evbus_error,
 ) -> i32 {
     boundary!(error error => {
-        let headers = object(delivery)?.delivery.record().headers();
-        let (found, bytes) = headers.iter().nth(index).ok_or_else(|| {
+        let headers = object(delivery)?.delivery().record().headers();
+        let (found, bytes) = headers.nth(index).ok_or_else(|| {
             Error::new(ErrorKind::Argument, format!("the record has no header of number {index}"))
                 .hint("ask evbus_delivery_header_count first")
         })?;
@@ -444,7 +447,7 @@ pub extern "C" fn evbus_delivery_header_at(
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_header(delivery: *const evbus_delivery, name: *const c_char) -> evbus_bytes {
     boundary!(evbus_bytes::NULL => match known(delivery).zip(text(name, "name").ok()) {
-        Some((handed, name)) => evbus_bytes::of(handed.delivery.record().headers().get(name)),
+        Some((handed, name)) => evbus_bytes::of(handed.delivery().record().headers().get(name)),
         None => evbus_bytes::NULL,
     })
 }
@@ -513,7 +516,7 @@ pub extern "C" fn evbus_delivery_version(delivery: *const evbus_delivery) -> i64
 #[unsafe(no_mangle)]
 pub extern "C" fn evbus_delivery_occurred_on(delivery: *const evbus_delivery, milliseconds: *mut i64) -> bool {
     boundary!(false => {
-        let occurred_on = known(delivery).and_then(|handed| handed.delivery.occurred_on());
+        let occurred_on = known(delivery).and_then(|handed| handed.delivery().occurred_on());
         occurred_on.inspect(|time| set_if_wanted(milliseconds, *time)).is_some()
     })
 }
@@ -530,7 +533,7 @@ pub extern "C" fn evbus_delivery_payload(delivery: *const evbus_delivery) -> evb
     boundary!(evbus_str::NONE => {
         let Some(handed) = known(delivery) else { return evbus_str::NONE };
         let Some(texts) = handed.texts() else { return evbus_str::NONE };
-        let payload = handed.delivery.record().data().get(texts.payload.0..texts.payload.0 + texts.payload.1);
+        let payload = handed.delivery().record().data().get(texts.payload.0..texts.payload.0 + texts.payload.1);
         match payload.and_then(|payload| std::str::from_utf8(payload).ok()) {
             None | Some("") => evbus_str::of("null"),
             Some(payload) => evbus_str::of(payload),

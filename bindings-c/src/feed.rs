@@ -4,7 +4,7 @@
 //! have ended it is answered, and the next one of the run goes out.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,12 @@ use event_bus::{
     Ticket, TopicSubscription,
 };
 
+use crate::answers::Answers;
 use crate::boundary::Shared;
 use crate::delivery::{Handed, evbus_delivery};
 use crate::gate::{Gate, lock};
 use crate::pool::{Job, Pool};
+use crate::stretch::Stretch;
 use crate::subscription::{Kind, Subscription};
 
 /// How one subscription's part of a delivery ended.
@@ -67,19 +69,48 @@ impl Sum {
     }
 }
 
-/// A run on its way: what is left of it.
+/// A run on its way.
 struct Run {
     feed: Arc<Feed>,
-    rest: Mutex<VecDeque<Delivery>>,
+    rest: Mutex<Rest>,
+}
+
+/// What is left of a run.
+struct Rest {
+    deliveries: VecDeque<Delivery>,
+    /// Who wants the topic, as of that version of the feed's subscriptions.
+    wanted: Arc<[Arc<Subscription>]>,
+    version: u64,
 }
 
 impl Run {
+    fn new(feed: &Arc<Feed>, deliveries: Vec<Delivery>) -> Arc<Self> {
+        let rest = Rest { deliveries: deliveries.into(), wanted: Arc::default(), version: 0 };
+        Arc::new(Run { feed: feed.clone(), rest: Mutex::new(rest) })
+    }
+
+    /// The next delivery and who wants it.
+    fn next(&self) -> Option<(Delivery, Arc<[Arc<Subscription>]>)> {
+        let mut rest = lock(&self.rest);
+        let delivery = rest.deliveries.pop_front()?;
+        let version = self.feed.version.load(Ordering::SeqCst);
+        if rest.version != version {
+            rest.wanted = self.feed.of(delivery.topic());
+            rest.version = version;
+        }
+        Some((delivery, rest.wanted.clone()))
+    }
+
     /// Gives back what lies behind a failure: it comes again behind the next attempt or what follows the last.
     fn release(&self) {
-        for delivery in std::mem::take(&mut *lock(&self.rest)) {
-            self.feed.answer(delivery.ticket(), Outcome::Released, Duration::ZERO, None);
-        }
+        let rest = std::mem::take(&mut lock(&self.rest).deliveries);
+        let answer = |delivery: Delivery| finished(delivery.ticket(), Outcome::Released, Duration::ZERO, None);
+        self.feed.answers.give(&rest.into_iter().map(answer).collect::<Vec<_>>());
     }
+}
+
+fn finished(ticket: Ticket, outcome: Outcome, elapsed: Duration, failure: Option<Box<Failure>>) -> Finished {
+    Finished { ticket, outcome, elapsed, failure }
 }
 
 /// The parts of a delivery that have ended, kept for its next attempt, which calls only those that failed.
@@ -102,15 +133,21 @@ impl Parts {
     }
 }
 
+/// How far a delivery is.
+struct Progress {
+    /// Parts that have not ended.
+    open: usize,
+    /// What earlier attempts and this one have settled.
+    settled: Parts,
+    /// The worst of this attempt's failures.
+    unsettled: Parts,
+}
+
 /// One delivery on its way through all subscriptions of its topic.
 pub(crate) struct Live {
     pub(crate) delivery: Delivery,
     run: Arc<Run>,
-    open: AtomicUsize,
-    /// What earlier attempts and this one have settled.
-    settled: Mutex<Parts>,
-    /// The worst of this attempt's failures.
-    unsettled: Mutex<Parts>,
+    progress: Mutex<Progress>,
     started: Instant,
 }
 
@@ -125,9 +162,14 @@ impl Live {
         self.run.feed.is_recalled(self.delivery.ticket())
     }
 
-    /// Counts a part that ended, and goes on when it was the last; with `here`, a call of a handler that follows is
+    /// Counts a part that ended, and goes on when it was the last; in a stretch, a call of a handler that follows is
     /// given back instead of being handed to another thread.
-    pub(crate) fn end_part(self: Arc<Self>, subscription: usize, verdict: Verdict, here: bool) -> Option<Call> {
+    pub(crate) fn end_part(
+        &self,
+        subscription: usize,
+        verdict: Verdict,
+        stretch: Option<&mut Stretch>,
+    ) -> Option<Call> {
         let (part, reason) = match verdict {
             Verdict::Gone => (Sum::Gone, None),
             Verdict::Recalled => (Sum::Recalled, None),
@@ -141,37 +183,54 @@ impl Live {
             let code = code.unwrap_or_else(|| ErrorKind::Handler.code().to_owned());
             Box::new(Failure { handler: "C".to_owned(), code, message, retryable: fatal.then_some(false) })
         });
+        let mut progress = lock(&self.progress);
+        progress.open -= 1;
+        let last = progress.open == 0;
         if part >= Sum::Failed {
-            lock(&self.unsettled).add(part, failure);
+            progress.unsettled.add(part, failure);
         } else {
-            let mut settled = lock(&self.settled);
-            settled.settled.push(subscription);
-            settled.add(part, failure);
+            // Nobody asks who has settled what when all have.
+            if !last || progress.unsettled.sum != Sum::Gone {
+                progress.settled.settled.push(subscription);
+            }
+            progress.settled.add(part, failure);
         }
-        if self.open.fetch_sub(1, Ordering::SeqCst) > 1 { None } else { self.end(here) }
+        if !last {
+            return None;
+        }
+        let settled = std::mem::replace(&mut progress.settled, Parts::NONE);
+        let unsettled = std::mem::replace(&mut progress.unsettled, Parts::NONE);
+        drop(progress);
+        self.end(settled, unsettled, stretch)
     }
 
     /// All parts have ended.
-    fn end(&self, here: bool) -> Option<Call> {
+    fn end(&self, settled: Parts, unsettled: Parts, stretch: Option<&mut Stretch>) -> Option<Call> {
         let feed = &self.run.feed;
         let ticket = self.delivery.ticket();
-        let settled = std::mem::replace(&mut *lock(&self.settled), Parts::NONE);
-        let unsettled = std::mem::replace(&mut *lock(&self.unsettled), Parts::NONE);
-        if unsettled.sum == Sum::Gone {
-            feed.answer(ticket, settled.sum.outcome(), self.started.elapsed(), settled.failure);
-            if settled.sum == Sum::Fatal {
-                self.run.release();
-            }
-            return Feed::go_on(&self.run, here);
-        }
-        if !self.delivery.is_last_attempt() && !settled.settled.is_empty() {
+        let all_settled = unsettled.sum == Sum::Gone;
+        let (sum, failure) =
+            if all_settled { (settled.sum, settled.failure.clone()) } else { (unsettled.sum, unsettled.failure) };
+        if !all_settled && !self.delivery.is_last_attempt() && !settled.settled.is_empty() {
             lock(&feed.settled).insert(ticket, settled);
         }
-        feed.answer(ticket, unsettled.sum.outcome(), self.started.elapsed(), unsettled.failure);
-        if unsettled.sum == Sum::Failed {
+        let now = Instant::now();
+        let answer = finished(ticket, sum.outcome(), now.saturating_duration_since(self.started), failure);
+        let releases = matches!(sum, Sum::Failed | Sum::Fatal);
+        let stretch = match stretch {
+            Some(stretch) => {
+                stretch.ended(&feed.answers, answer, now);
+                Some(stretch)
+            }
+            None => {
+                feed.answers.give(&[answer]);
+                None
+            }
+        };
+        if releases {
             self.run.release();
         }
-        Feed::go_on(&self.run, here)
+        Feed::go_on(&self.run, stretch.as_deref())
     }
 }
 
@@ -195,21 +254,31 @@ fn handler_failed(delivery: &Delivery, reason: &str, fatal: bool) -> LogRecord {
 /// A call of a handler that is due.
 pub(crate) struct Call {
     pub(crate) handed: Shared<evbus_delivery>,
-    pub(crate) subscription: Arc<Subscription>,
+    wanted: Arc<[Arc<Subscription>]>,
+    /// Which of these is called.
+    number: usize,
 }
 
 impl Job for Call {
+    type Kept = Stretch;
+
     /// Runs on: callback thread.
-    fn run(self) -> Option<Self> {
-        let Call { handed, subscription } = self;
-        let feed = handed.live().run.feed.clone();
-        if feed.is_recalled(handed.delivery.ticket()) {
-            return handed.end_here(Verdict::Recalled);
+    fn run(self, stretch: &mut Stretch) -> Option<Self> {
+        let Call { handed, wanted, number } = self;
+        let feed = &handed.live().run.feed;
+        if handed.live().is_recalled() {
+            return handed.end_here(Verdict::Recalled, stretch);
         }
-        match subscription.call(&handed, &feed) {
-            Some(verdict) => handed.end_here(verdict),
-            None => None,
-        }
+        let verdict = match stretch.enter(feed, &wanted[number]) {
+            Ok(inside) => inside.call(&handed, feed)?,
+            Err(verdict) => verdict,
+        };
+        handed.end_here(verdict, stretch)
+    }
+
+    /// Runs on: callback thread.
+    fn rest(stretch: &mut Stretch) {
+        stretch.end();
     }
 }
 
@@ -222,7 +291,9 @@ pub(crate) struct Feed {
     over: Epochs,
     /// What is settled of deliveries that will come again.
     settled: Mutex<HashMap<Ticket, Parts>>,
-    intake: Weak<Intake>,
+    /// Counts the changes of `by_topic`, from 1.
+    version: AtomicU64,
+    pub(crate) answers: Arc<Answers>,
     pub(crate) pool: Pool<Call>,
     /// All callbacks of the bus.
     pub(crate) gate: Arc<Gate>,
@@ -231,9 +302,17 @@ pub(crate) struct Feed {
 
 impl Feed {
     pub(crate) fn new(intake: Weak<Intake>, callback_threads: usize, gate: Arc<Gate>, log: Log) -> Self {
-        let pool = Pool::new(callback_threads);
-        let (by_topic, settled) = (RwLock::default(), Mutex::default());
-        Feed { by_topic, recalled: Epochs::default(), over: Epochs::default(), settled, intake, pool, gate, log }
+        Feed {
+            by_topic: RwLock::default(),
+            recalled: Epochs::default(),
+            over: Epochs::default(),
+            settled: Mutex::default(),
+            version: AtomicU64::new(1),
+            answers: Arc::new(Answers::new(intake)),
+            pool: Pool::new(callback_threads),
+            gate,
+            log,
+        }
     }
 
     pub(crate) fn add(&self, subscription: Arc<Subscription>) -> Result<()> {
@@ -249,6 +328,7 @@ impl Feed {
             ));
         }
         all.push(subscription);
+        self.version.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
@@ -260,6 +340,7 @@ impl Feed {
                 by_topic.remove(&subscription.topic);
             }
         }
+        self.version.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The topics that have subscriptions, and what these want.
@@ -271,19 +352,13 @@ impl Feed {
         by_topic.iter().filter_map(wanted).collect()
     }
 
-    fn of(&self, topic: &str) -> Vec<Arc<Subscription>> {
-        self.by_topic.read().unwrap_or_else(PoisonError::into_inner).get(topic).cloned().unwrap_or_default()
+    fn of(&self, topic: &str) -> Arc<[Arc<Subscription>]> {
+        let by_topic = self.by_topic.read().unwrap_or_else(PoisonError::into_inner);
+        by_topic.get(topic).into_iter().flatten().cloned().collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Subscription>> {
         self.by_topic.read().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
-    }
-
-    fn answer(&self, ticket: Ticket, outcome: Outcome, elapsed: Duration, failure: Option<Box<Failure>>) {
-        // Without a core nobody waits for answers.
-        if let Some(intake) = self.intake.upgrade() {
-            intake.finish(&[Finished { ticket, outcome, elapsed, failure }]);
-        }
     }
 
     pub(crate) fn is_recalled(&self, ticket: Ticket) -> bool {
@@ -291,19 +366,21 @@ impl Feed {
     }
 
     /// Hands out the next delivery of a run that somebody wants.
-    fn go_on(run: &Arc<Run>, here: bool) -> Option<Call> {
+    fn go_on(run: &Arc<Run>, stretch: Option<&Stretch>) -> Option<Call> {
         let feed = &run.feed;
         loop {
-            let delivery = lock(&run.rest).pop_front()?;
+            let (delivery, wanted) = run.next()?;
             let ticket = delivery.ticket();
-            let mut wanted = if feed.is_recalled(ticket) { Vec::new() } else { feed.of(delivery.topic()) };
             let before = if delivery.attempt() > 1 { lock(&feed.settled).remove(&ticket) } else { None };
             let before = before.unwrap_or(Parts::NONE);
-            wanted.retain(|subscription| !before.settled.contains(&Arc::as_ptr(subscription).addr()));
-            if wanted.is_empty() {
+            let settled = before.settled.clone();
+            let is_open = |one: &Arc<Subscription>| !settled.contains(&Arc::as_ptr(one).addr());
+            let open = if feed.is_recalled(ticket) { 0 } else { wanted.iter().filter(|one| is_open(one)).count() };
+            if open == 0 {
                 // Nobody wants it, or those who failed have gone: what is settled counts.
-                feed.answer(ticket, before.sum.outcome(), Duration::ZERO, before.failure);
-                if before.sum == Sum::Fatal {
+                let fatal = before.sum == Sum::Fatal;
+                feed.answers.give(&[finished(ticket, before.sum.outcome(), Duration::ZERO, before.failure)]);
+                if fatal {
                     run.release();
                 }
                 continue;
@@ -311,20 +388,18 @@ impl Feed {
             let live = Arc::new(Live {
                 delivery,
                 run: run.clone(),
-                open: AtomicUsize::new(wanted.len()),
-                settled: Mutex::new(before),
-                unsettled: Mutex::new(Parts::NONE),
-                started: Instant::now(),
+                progress: Mutex::new(Progress { open, settled: before, unsettled: Parts::NONE }),
+                started: stretch.and_then(Stretch::ended_at).unwrap_or_else(Instant::now),
             });
             let mut first = None;
-            for subscription in wanted {
-                let handed = Handed::hand(live.clone(), Arc::as_ptr(&subscription).addr());
+            for (number, subscription) in wanted.iter().enumerate().filter(|(_, one)| is_open(one)) {
+                let handed = Handed::hand(live.clone(), Arc::as_ptr(subscription).addr());
                 if matches!(subscription.kind, Kind::Pull(_)) {
                     subscription.push(handed);
                     continue;
                 }
-                let call = Call { handed, subscription };
-                if here && first.is_none() {
+                let call = Call { handed, wanted: wanted.clone(), number };
+                if stretch.is_some() && first.is_none() {
                     first = Some(call);
                 } else {
                     feed.pool.push(call);
@@ -340,7 +415,7 @@ pub(crate) struct Sink(pub(crate) Arc<Feed>);
 
 impl RecordSink for Sink {
     fn deliver(&self, run: Vec<Delivery>) {
-        Feed::go_on(&Arc::new(Run { feed: self.0.clone(), rest: Mutex::new(run.into()) }), false);
+        Feed::go_on(&Run::new(&self.0, run), None);
     }
 
     fn stop(&self, slot: u16, epoch: u16) {
@@ -348,7 +423,7 @@ impl RecordSink for Sink {
         feed.recalled.set(slot, epoch);
         lock(&feed.settled).retain(|ticket, _| ticket.slot() != slot || !feed.recalled.covers(*ticket));
         let concerned = |handed: &Shared<evbus_delivery>| {
-            let ticket = handed.delivery.ticket();
+            let ticket = handed.delivery().ticket();
             ticket.slot() == slot && feed.recalled.covers(ticket)
         };
         for call in feed.pool.take(|call| concerned(&call.handed)) {
@@ -364,5 +439,9 @@ impl RecordSink for Sink {
     /// A call into C cannot be ended from outside; handlers learn that they are late when they finish.
     fn abort(&self, slot: u16, epoch: u16) {
         self.0.over.set(slot, epoch);
+    }
+
+    fn flush(&self) {
+        self.0.answers.flush();
     }
 }

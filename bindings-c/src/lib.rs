@@ -4,6 +4,7 @@
 // The names of the types are those of the header.
 #![allow(non_camel_case_types)]
 
+mod answers;
 mod boundary;
 mod bus;
 mod callback;
@@ -23,6 +24,7 @@ mod prometheus;
 mod publish;
 mod signal;
 mod slots;
+mod stretch;
 mod subscribe;
 mod subscription;
 mod testing;

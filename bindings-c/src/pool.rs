@@ -11,8 +11,14 @@ use crate::gate::lock;
 
 /// Work for a thread, which may leave further work behind.
 pub(crate) trait Job: Send + Sized + 'static {
+    /// What a thread keeps from job to job.
+    type Kept: Default;
+
     /// Runs on: callback thread.
-    fn run(self) -> Option<Self>;
+    fn run(self, kept: &mut Self::Kept) -> Option<Self>;
+
+    /// Runs on: callback thread. No work was left behind.
+    fn rest(kept: &mut Self::Kept);
 }
 
 /// Threads that run jobs, at most `max` side by side.
@@ -106,6 +112,7 @@ impl<J> Drop for Pool<J> {
 impl<J: Job> Shared<J> {
     /// Runs on: callback thread.
     fn work(&self) {
+        let mut kept = J::Kept::default();
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.jobs.pop_front() {
@@ -113,8 +120,9 @@ impl<J: Job> Shared<J> {
                 let mut next = Some(job);
                 while let Some(job) = next {
                     // A panic is a defect of ours; the job's own end tells of it, and the thread goes on.
-                    next = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or(None);
+                    next = catch_unwind(AssertUnwindSafe(|| job.run(&mut kept))).unwrap_or(None);
                 }
+                let _ = catch_unwind(AssertUnwindSafe(|| J::rest(&mut kept)));
                 state = lock(&self.state);
                 continue;
             }

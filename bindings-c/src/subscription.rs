@@ -5,12 +5,12 @@ use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use event_bus::{Error, ErrorKind, Level, LogRecord, Policy, Result};
+use event_bus::{Error, ErrorKind, Policy, Result};
 
 use crate::boundary::Shared;
-use crate::callback::{Callback, Place, enter};
-use crate::delivery::{EVBUS_PENDING, evbus_delivery, verdict};
-use crate::feed::{Feed, Verdict};
+use crate::callback::Callback;
+use crate::delivery::evbus_delivery;
+use crate::feed::Verdict;
 use crate::gate::{Gate, lock};
 use crate::signal::Signal;
 
@@ -69,33 +69,12 @@ impl Subscription {
         Arc::new(Subscription { topic: topic.into(), policy, kind, gate: Arc::default() })
     }
 
-    /// Runs on: callback thread. Calls the handler; `None` when it goes on elsewhere or has finished already.
-    pub(crate) fn call(&self, handed: &Shared<evbus_delivery>, feed: &Arc<Feed>) -> Option<Verdict> {
-        let Kind::Call(handler) = &self.kind else { return Some(Verdict::Gone) };
-        let Some(_of_bus) = feed.gate.enter() else { return Some(Verdict::Recalled) };
-        let Some(_inside) = self.gate.enter() else { return Some(Verdict::Gone) };
-        let Some(handler) = lock(handler).clone() else { return Some(Verdict::Gone) };
-        let place = Place::Handler { bus: Arc::as_ptr(feed).addr(), subscription: std::ptr::from_ref(self).addr() };
-        let entered = enter(place);
-        let outcome = (handler.function)(handed.lend(), handler.user_data.0);
-        drop(entered);
-        if handed.is_finished() {
-            return None;
+    /// Its handler, until it ends.
+    pub(crate) fn handler(&self) -> Option<Arc<Handler>> {
+        match &self.kind {
+            Kind::Call(handler) => lock(handler).clone(),
+            Kind::Pull(_) => None,
         }
-        // Nothing else holds what was lent and not retained.
-        if outcome == EVBUS_PENDING && handed.holders() > 1 {
-            return None;
-        }
-        Some(verdict(outcome, None, None).unwrap_or_else(|_| {
-            let reason = if outcome == EVBUS_PENDING {
-                "the handler returned EVBUS_PENDING without evbus_delivery_retain".to_owned()
-            } else {
-                format!("the handler returned {outcome}, which is no outcome")
-            };
-            let record = LogRecord::new(Level::Warn, "handler_misbehaved", reason.clone());
-            feed.log.write(record.at(handed.delivery.record()));
-            Verdict::failed(reason)
-        }))
     }
 
     /// Has a delivery wait for a poll. Must not block.

@@ -92,6 +92,10 @@ pub trait RecordSink: Send + Sync {
     /// Runs on: poll thread. Nobody waits for the handlers of that slot and epoch any more: the partition is gone, or
     /// the bus ends. Those that run should give up. Follows [`RecordSink::stop`].
     fn abort(&self, slot: u16, epoch: u16);
+
+    /// Runs on: poll thread. Answers that the sink has gathered, to give them together, are to be given now. Called at
+    /// least every 100 ms, so that none waits for a slow handler behind it; must not block.
+    fn flush(&self) {}
 }
 
 /// What became of a record that was offered to the client's queue.
@@ -204,7 +208,7 @@ pub trait Transport: Send + Sync {
 #[derive(Debug)]
 pub enum ConsumerEvent {
     /// A record.
-    Record(Record),
+    Record(Arc<Record>),
     /// The group gave these partitions to this member; answer with [`Consumer::assign`].
     Assigned(Vec<TopicPartition>),
     /// The group takes these back; answer with [`Consumer::unassign`] when their handlers are done.

@@ -302,6 +302,46 @@ static void from_within(evbus_bus *bus)
     CHECK(counter_get(&own.handled) == 1);
 }
 
+typedef struct {
+    counter entered;
+    counter let_go;
+} held_up;
+
+static int32_t second_waits(evbus_delivery *delivery, void *user_data)
+{
+    held_up *held_up = user_data;
+    counter_add(&held_up->entered, 1);
+    if (number_of(delivery) == 1)
+        CHECK(counter_await(&held_up->let_go, 1));
+    return EVBUS_DONE;
+}
+
+/* What a quick handler answered counts at once, also while the next one of the same thread takes its time. */
+static void answers_ahead(void)
+{
+    evbus_error *error = NULL;
+    static held_up held_up = {COUNTER_INIT, COUNTER_INIT};
+    evbus_bus *bus = memory_bus("ahead", "ahead");
+    for (int number = 0; number < 3; number++)
+        publish_number(bus, "ahead", "a", number);
+    OK(evbus_bus_subscribe(bus, "ahead", second_waits, &held_up, NULL, NULL, &error));
+    CHECK(counter_await(&held_up.entered, 2));
+    int64_t until = now_ms() + DEADLINE_MS;
+    for (int counts = 0; !counts;) {
+        char *text = NULL;
+        const struct timespec moment = {0, 1000000};
+        OK(evbus_bus_metrics(bus, &text, &error));
+        counts = strstr(text, "evbus_consume_handled_total 1\n") != NULL;
+        evbus_string_free(text);
+        CHECK(now_ms() < until);
+        nanosleep(&moment, NULL);
+    }
+    CHECK(counter_get(&held_up.entered) == 2);
+    counter_add(&held_up.let_go, 1);
+    CHECK(counter_await(&held_up.entered, 3));
+    close_bus(bus);
+}
+
 int main(void)
 {
     evbus_bus *bus = memory_bus("subscribe", "subscribe");
@@ -311,6 +351,7 @@ int main(void)
     close_bus(bus);
     outcomes();
     retries_and_dead_letters();
+    answers_ahead();
     puts("ok");
     return 0;
 }

@@ -127,7 +127,7 @@ impl Consumer for KafkaConsumer {
                     let Some(message) = messages.next() else { continue };
                     let name = intern(&mut self.names, &mut self.last_name, message.topic_name());
                     if message.code() == 0 {
-                        return Some(ConsumerEvent::Record(message.to_record(name, &mut self.packed)));
+                        return Some(ConsumerEvent::Record(Arc::new(message.to_record(name, &mut self.packed))));
                     }
                     let failure = Failure { code: message.code(), text: String::new() };
                     let error = errors::error("a record could not be fetched", &failure).with("topic", name);

@@ -192,7 +192,7 @@ impl Consumer for MemoryConsumer {
         if let Some(position) = self.positions.get_mut(&record.source) {
             position.next = record.offset + 1;
         }
-        Some(ConsumerEvent::Record(Record::clone(&record)))
+        Some(ConsumerEvent::Record(record))
     }
 
     fn assign(&mut self, partitions: &[(TopicPartition, Option<i64>)]) -> Result<()> {

@@ -4,6 +4,7 @@
 //! carries out what follows ([`Engine::advance`]). So it runs the same under Kafka and under a simulator.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -162,14 +163,14 @@ impl Engine {
         Some(index)
     }
 
-    fn record(&mut self, now: Instant, record: Record, occurred_on: Option<i64>) {
+    fn record(&mut self, now: Instant, record: Arc<Record>, occurred_on: Option<i64>) {
         let Some(index) = self.open_slot(&record.source) else { return };
         if self.receive(now, index, record, occurred_on, None) {
             self.counters.received += 1;
         }
     }
 
-    fn invalid(&mut self, now: Instant, record: Record, failure: Box<Failure>) {
+    fn invalid(&mut self, now: Instant, record: Arc<Record>, failure: Box<Failure>) {
         let Some(index) = self.open_slot(&record.source) else { return };
         let slot = &mut self.slots[index as usize];
         if slot.policy.on_invalid != OnInvalid::Skip {
@@ -192,7 +193,7 @@ impl Engine {
         &mut self,
         now: Instant,
         index: u16,
-        record: Record,
+        record: Arc<Record>,
         occurred_on: Option<i64>,
         doom: Option<Box<Trouble>>,
     ) -> bool {

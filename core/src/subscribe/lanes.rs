@@ -49,8 +49,7 @@ pub(crate) enum Place {
 }
 
 impl Item {
-    pub(crate) fn new(record: Record, occurred_on: Option<i64>, trouble: Option<Box<Trouble>>, lane: u32) -> Self {
-        let record = Arc::new(record);
+    pub(crate) fn new(record: Arc<Record>, occurred_on: Option<i64>, trouble: Option<Box<Trouble>>, lane: u32) -> Self {
         Item { record, occurred_on, trouble, lane, next: 0, place: Place::Waiting, blocks_lane: false }
     }
 

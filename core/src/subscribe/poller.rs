@@ -43,6 +43,9 @@ const MAX_POLLS: usize = 1000;
 /// Records taken in one go although answers wait: looking at each answer by itself costs more than a record does.
 const STRETCH: usize = 32;
 
+/// How often the sink gives what it has gathered, while the thread does not wait.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
+
 /// How often positions are written down for the lag metric.
 const POSITIONS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -90,6 +93,7 @@ pub(super) struct Poller {
     polled_at: Instant,
     /// The client was not polled although it may have records.
     held_back: bool,
+    flushed_at: Instant,
     positions_at: Instant,
     last_trouble: Option<(String, Instant)>,
     /// Partitions that stand still by policy, and maybe such that have gone since.
@@ -138,6 +142,7 @@ impl Poller {
             waiting: Vec::new(),
             polled_at: now,
             held_back: false,
+            flushed_at: now,
             positions_at: now,
             last_trouble: None,
             halted: Vec::new(),
@@ -154,7 +159,12 @@ impl Poller {
             let park = if more { Duration::ZERO } else { self.park() };
             self.shared.mailbox.take(park, &mut mail);
             self.read(&mut mail);
-            self.renew_client(Instant::now());
+            let now = Instant::now();
+            if now >= self.flushed_at + FLUSH_INTERVAL {
+                self.flushed_at = now;
+                self.sink.flush();
+            }
+            self.renew_client(now);
             more = self.poll();
             self.apply_topics();
             self.attend_to_starts();
@@ -299,7 +309,7 @@ impl Poller {
         }
     }
 
-    fn record(&mut self, now: Instant, record: Record) {
+    fn record(&mut self, now: Instant, record: Arc<Record>) {
         self.recorder.received.fetch_add(1, Ordering::Relaxed);
         if self.engine.takes_raw(&record.source) {
             self.engine.handle(now, Input::Record(record, None));

@@ -141,7 +141,7 @@ impl Slot {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        record: Record,
+        record: Arc<Record>,
         occurred_on: Option<i64>,
         doom: Option<Box<Trouble>>,
         ids: &mut LaneIds,

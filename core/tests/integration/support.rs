@@ -259,7 +259,7 @@ impl Member {
             };
             empty = 0;
             match event {
-                ConsumerEvent::Record(record) => self.records.push(record),
+                ConsumerEvent::Record(record) => self.records.push(Arc::unwrap_or_clone(record)),
                 ConsumerEvent::Assigned(partitions) => {
                     let committed = self.consumer.offsets().committed(&partitions, soon()).expect("known");
                     let offsets = committed.into_iter().map(|stored| Some(stored.map_or(0, |stored| stored.offset)));

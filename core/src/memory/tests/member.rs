@@ -41,7 +41,7 @@ impl Member {
             None => return false,
             Some(ConsumerEvent::Record(record)) => {
                 self.next.insert(record.source.clone(), record.offset + 1);
-                self.handled.push(record);
+                self.handled.push(Arc::unwrap_or_clone(record));
             }
             Some(ConsumerEvent::Assigned(partitions)) => {
                 let committed = self.consumer.offsets().committed(&partitions, Instant::now()).unwrap();

@@ -59,9 +59,9 @@ pub(crate) enum Input<'a> {
     /// These are gone already. Nothing answers: the host lets go of them at once.
     Lost(Vec<TopicPartition>),
     /// A record with an event, and when that occurred.
-    Record(Record, Option<i64>),
+    Record(Arc<Record>, Option<i64>),
     /// A record without an event, and why it is none; the policy says what follows.
-    Invalid(Record, Box<Failure>),
+    Invalid(Arc<Record>, Box<Failure>),
     /// Answers of handlers, in any order, one for each delivery.
     Finished(&'a [Finished]),
     /// A dead letter is stored or could not be.

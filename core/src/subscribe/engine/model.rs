@@ -283,7 +283,7 @@ impl Model {
                 let partition = &self.partitions[partition];
                 if let Some(offset) = partition.records.keys().next_back() {
                     let record = record_with(&partition.source, *offset, None, 10);
-                    self.engine.handle(self.now, Input::Record(record, None));
+                    self.engine.handle(self.now, Input::Record(record.into(), None));
                 }
             }
             Step::Answer { pick, count, outcome, retryable } => {
@@ -348,7 +348,7 @@ impl Model {
             let rec = Rec { fate, bytes, key, invalid, fails: 0, first_failed: None, due: None, refusals: 0 };
             partition.records.insert(offset, rec);
         }
-        let input = if bytes.is_some() { Input::Record(record, None) } else { invalid_of(record) };
+        let input = if bytes.is_some() { Input::Record(record.into(), None) } else { invalid_of(record) };
         self.engine.handle(self.now, input);
     }
 

@@ -25,9 +25,9 @@ pub(super) fn record_with(source: &TopicPartition, offset: i64, key: Option<u8>,
     Record::new(source.clone(), offset, None, key, Headers::default(), Some(&vec![0; bytes]))
 }
 
-pub(super) fn invalid_of(record: Record) -> Input<'static> {
+pub(super) fn invalid_of(record: impl Into<Arc<Record>>) -> Input<'static> {
     let code = ErrorKind::Codec.code().to_owned();
-    Input::Invalid(record, Box::new(Failure { code, ..Failure::default() }))
+    Input::Invalid(record.into(), Box::new(Failure { code, ..Failure::default() }))
 }
 
 fn invalid(source: &TopicPartition, offset: i64) -> Input<'static> {
@@ -86,7 +86,7 @@ impl Bed {
 
     fn records(&mut self, partition: i32, offsets: impl IntoIterator<Item = i64>) -> Vec<Output> {
         for offset in offsets {
-            self.engine.handle(self.now, Input::Record(record(&t(partition), offset, 100), None));
+            self.engine.handle(self.now, Input::Record(record(&t(partition), offset, 100).into(), None));
         }
         self.advance()
     }
@@ -559,8 +559,8 @@ mod bounds {
     #[test]
     fn a_record_above_the_budget_flows_and_pauses_nothing_by_itself() {
         let mut bed = Bed::owning(1, small());
-        let first = run(&bed.tell(Input::Record(record(&t(0), 0, 1 << 20), None)));
-        let out = bed.tell(Input::Record(record(&t(0), 1, 1 << 20), None));
+        let first = run(&bed.tell(Input::Record(record(&t(0), 0, 1 << 20).into(), None)));
+        let out = bed.tell(Input::Record(record(&t(0), 1, 1 << 20).into(), None));
         assert_eq!(list(&out), (vec![0], vec![]));
         let out = bed.answer(&first, Outcome::Done);
         let second = run(&out[..1]);

@@ -28,7 +28,7 @@ fn rate(policy: Policy, keys: u64) -> f64 {
                 let source = sources[partition as usize].clone();
                 let key = (u64::from(dice.roll()) % keys).to_le_bytes();
                 let record = Record::new(source, offset, None, Some(&key), Headers::default(), Some(&value));
-                bed.engine.handle(bed.now, Input::Record(record, None));
+                bed.engine.handle(bed.now, Input::Record(record.into(), None));
                 sent += 1;
             }
         }

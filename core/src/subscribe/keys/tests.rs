@@ -51,7 +51,7 @@ impl Scene {
         let record = Record::new(self.source.clone(), offset, None, key_bytes, Headers::default(), Some(b"x"));
         let lane = self.keys.of_key(record.key(), &mut self.ids);
         let sequence = self.window.next_sequence();
-        self.window.receive(offset, Item::new(record, None, None, lane));
+        self.window.receive(offset, Item::new(record.into(), None, None, lane));
         self.keys.lane(lane).push(&mut self.window, sequence);
         self.keys.settle(lane, &self.window, self.now);
         let key = key.map_or(-1 - offset, i64::from);

@@ -313,7 +313,8 @@ impl Member {
             }
         }
         let record = env.broker.record(partition, offset);
-        let input = if invalid { Input::Invalid(record, Box::default()) } else { Input::Record(record, None) };
+        let input =
+            if invalid { Input::Invalid(record.into(), Box::default()) } else { Input::Record(record.into(), None) };
         self.handle(env, input);
     }
 

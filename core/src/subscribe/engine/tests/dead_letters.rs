@@ -154,7 +154,10 @@ fn records_without_an_event_go_there_in_their_turn() {
 }
 
 fn keyed(partition: i32, offset: i64, key: Option<&str>) -> Input<'static> {
-    Input::Record(Record::new(t(partition), offset, None, key.map(str::as_bytes), Headers::default(), None), None)
+    Input::Record(
+        Record::new(t(partition), offset, None, key.map(str::as_bytes), Headers::default(), None).into(),
+        None,
+    )
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn keyed(concurrency: usize) -> Policy {
 pub(super) fn record_of(partition: i32, offset: i64, key: Option<&str>) -> Input<'static> {
     let value = [0; 50];
     let record = Record::new(t(partition), offset, None, key.map(str::as_bytes), Headers::default(), Some(&value));
-    Input::Record(record, None)
+    Input::Record(record.into(), None)
 }
 
 /// Lane, offsets and tickets of each run.
