@@ -37,7 +37,7 @@ pub struct KafkaTransport {
     client: RwLock<Current>,
     renewal: Renewal,
     closed: AtomicBool,
-    /// Completions that came while `connect` served the client's events.
+    /// Completions that came while `connect` served the client's events; else memory for those to come.
     held: Mutex<Vec<Completion>>,
 }
 

@@ -70,19 +70,23 @@ pub(super) fn fatal_error(failure: &Failure) -> Error {
 
 /// Runs on: delivery thread.
 pub(super) fn poll(transport: &KafkaTransport, wait: Duration, sink: &dyn CompletionSink) {
-    let held = std::mem::take(&mut *transport.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    if !held.is_empty() {
-        sink.complete(&held);
-        return;
+    let held = || transport.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut completions = std::mem::take(&mut *held());
+    if completions.is_empty() {
+        let owed = transport.renewal.serve_retired(transport, &mut completions);
+        let wait = if owed || !completions.is_empty() { wait.min(RETIRED_WAIT) } else { wait };
+        // A closed client has no events.
+        let _ = transport.with_client(|client| serve(transport, client, wait, &mut completions));
+        transport.renewal.renew(transport);
     }
-    let mut completions = Vec::new();
-    let owed = transport.renewal.serve_retired(transport, &mut completions);
-    let wait = if owed || !completions.is_empty() { wait.min(RETIRED_WAIT) } else { wait };
-    // A closed client has no events.
-    let _ = transport.with_client(|client| serve(transport, client, wait, &mut completions));
-    transport.renewal.renew(transport);
     if !completions.is_empty() {
         sink.complete(&completions);
+        completions.clear();
+    }
+    // Its memory serves the next poll.
+    let mut held = held();
+    if held.is_empty() {
+        *held = completions;
     }
 }
 
