@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { AbortError } from '../ts/abort';
 import { ArgumentError, ClosedError, PublishError, TimeoutError } from '../ts/error';
@@ -45,6 +46,9 @@ function setUp(limits: Partial<PublishLimits> = {}, arenaBytes?: number) {
 const event = (eventId: string, more: Partial<IDomainEvent<OrderPlaced>> = {}) =>
   orderPlaced({ eventId, ...more });
 
+/** What an id may be. */
+const isText = (text: string) => text !== '' && !/\p{Surrogate}/u.test(text);
+
 /** How a promise stands when everything that is due has run: its value, its error or 'pending'. */
 async function stateOf(promise: Promise<unknown>): Promise<unknown> {
   let state: unknown = 'pending';
@@ -91,6 +95,31 @@ describe('frames', () => {
     await Promise.resolve();
     expect(port.frames[0]).toMatchObject({ key: aggregateId, eventId });
     expect(port.frames[0]?.value).toBe(JSON.stringify(whole));
+  });
+
+  it('have the bytes of JSON.stringify, whatever the payload holds', async () => {
+    const { publisher, port } = setUp();
+    const text = fc.string({ unit: 'binary' });
+    const member = fc.oneof(
+      text,
+      fc.double(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.date(),
+      fc.object(),
+    );
+    const payloads = fc.dictionary(fc.oneof(text, fc.constantFrom('ü', '7', '\ud800')), member);
+    await fc.assert(
+      fc.asyncProperty(payloads, text.filter(isText), async (payload, aggregateId) => {
+        const made = { ...event('1', { aggregateId }), payload } as unknown as IDomainEvent;
+        void publisher.publish(made, undefined);
+        await Promise.resolve();
+        const frame = port.frames.pop();
+        publisher.complete(Int32Array.of(frame?.slot ?? -1, 0, 0, 0, 0), 1);
+        expect(frame?.value).toBe(JSON.stringify(made));
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('of one tick go to the addon in one call, in order', async () => {

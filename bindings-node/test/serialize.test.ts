@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CodecError } from '../ts/error';
 import type { IDomainEvent } from '../ts/event';
-import { recordLength, recordValue, reviveEvent, serializeEvent } from '../ts/serialize';
+import { MEMBERS, recordLength, recordValue, reviveEvent, serializeEvent } from '../ts/serialize';
 import { DomainEvent, type OrderPlaced, orderPlaced, thrownBy } from './support/events';
 
 const asEvent = (value: unknown) => value as IDomainEvent;
@@ -24,8 +24,9 @@ describe('serializeEvent', () => {
     expect(recordLength(serialized, 'order.placed')).toBe(value.length);
     expect(serialized).toEqual({
       key: 'order-1',
-      value: payload,
-      isPayload: true,
+      value: 'eventTypeorder.placedtimestamp"2026-01-02T03:04:05.678Z"orderIdorder-1amount129.95',
+      form: MEMBERS,
+      members: expect.objectContaining({ count: 8 }),
       eventId: '5f2c1c2e-8a3b-4c7e-9d51-0b1c2d3e4f50',
       version: '12',
       timestamp: '2026-01-02T03:04:05.678Z',

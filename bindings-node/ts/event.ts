@@ -65,8 +65,13 @@ const TOPIC_NAME = /^[A-Za-z0-9._-]{1,249}$/;
 // With the u flag a pair is one character, so only a surrogate without its partner matches.
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const { isWellFormed } = String.prototype as { isWellFormed?: (this: string) => boolean };
-/** Node 20 and later have a method that looks at a flag of the string before it looks at characters. */
-const hasLoneSurrogate: (text: string) => boolean =
+/**
+ * Whether UTF-8 cannot hold the text. Node 20 and later have a method that looks at a flag of the string before it looks
+ * at characters.
+ *
+ * @internal
+ */
+export const hasLoneSurrogate: (text: string) => boolean =
   isWellFormed === undefined
     ? (text) => LONE_SURROGATE.test(text)
     : (text) => !isWellFormed.call(text);

@@ -1,3 +1,4 @@
+import type { MemberTexts } from './members';
 import type { SerializedEvent } from './serialize';
 
 // The publish frame, little endian: the byte order of every platform that this package is built for.
@@ -9,11 +10,14 @@ import type { SerializedEvent } from './serialize';
 //  16 i32 keyLen (-1 null)                                40 key | headers | value | padding
 //
 // With flag ENVELOPE the headers are three bare texts: eventId, version, ISO text of occurredOn. With PAYLOAD the value
-// is the event's payload, around which the core writes the event.
+// is the event's payload, around which the core writes the event; with MEMBERS it is
+//
+//   names and values of the payload's members as bare texts | up to 3 bytes | i32 lengths of each | u32 members
+//
+// where a length of -1 - n stands for n bytes that are JSON already.
 
 const HEADER_BYTES = 40;
 const ENVELOPE = 1;
-const PAYLOAD = 2;
 /** No frame has that slot while it is a draft. */
 const NO_SLOT = -1;
 /** UTF-8 needs at most so many bytes for one UTF-16 code unit. */
@@ -33,7 +37,8 @@ export function frameBound(event: SerializedEvent): number {
     event.version.length +
     event.timestamp.length +
     event.value.length;
-  return HEADER_BYTES + units * MAX_BYTES_PER_UNIT + 8;
+  const table = event.members === undefined ? 0 : 4 * event.members.count + 8;
+  return HEADER_BYTES + units * MAX_BYTES_PER_UNIT + table + 8;
 }
 
 /**
@@ -78,14 +83,15 @@ export class Frames {
     const keyBytes = ascii ? key.length : Buffer.byteLength(key);
     const eventIdBytes = ascii ? eventId.length : Buffer.byteLength(eventId);
     const prefixBytes = ascii ? prefix.length : Buffer.byteLength(prefix);
-    const valueBytes = total - prefixBytes;
     at += total;
+    if (event.members !== undefined) at = this.#writeTable(event.members, at, ascii);
+    const valueBytes = at - start - HEADER_BYTES - prefixBytes;
     const length = (at - start + 7) & ~7;
     const words = this.#words;
     const word = start >> 2;
     words[word] = length;
     words[word + 1] = NO_SLOT;
-    words[word + 2] = topicId | ((event.isPayload ? ENVELOPE | PAYLOAD : ENVELOPE) << 16);
+    words[word + 2] = topicId | ((ENVELOPE | event.form) << 16);
     words[word + 3] = -1;
     words[word + 4] = keyBytes;
     words[word + 5] = prefixBytes - keyBytes;
@@ -94,6 +100,27 @@ export class Frames {
     words[word + 8] = -1;
     words[word + 9] = -1;
     return length;
+  }
+
+  /** Writes how many bytes each text has, behind the texts, and returns where it ends. */
+  #writeTable({ texts, lengths, count }: MemberTexts, at: number, ascii: boolean): number {
+    const words = this.#words;
+    let word = (at + 3) >> 2;
+    let unit = 0;
+    for (let index = 0; index < count; index += 1) {
+      const length = lengths[index] as number;
+      if (ascii) {
+        words[word] = length;
+      } else {
+        const end = unit + (length < 0 ? ~length : length);
+        const bytes = Buffer.byteLength(texts.slice(unit, end));
+        words[word] = length < 0 ? ~bytes : bytes;
+        unit = end;
+      }
+      word += 1;
+    }
+    words[word] = count >> 1;
+    return (word + 1) << 2;
   }
 
   /** Takes the frame that was drafted last into use, on behalf of a slot. */

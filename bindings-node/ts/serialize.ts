@@ -1,5 +1,29 @@
 import { CodecError } from './error';
 import { type BaseEventPayload, type IDomainEvent, isPlainObject, nameValue } from './event';
+import { isOrdinaryDate, isoOf } from './iso';
+import { type MemberTexts, memberTexts } from './members';
+
+/**
+ * What the core gets of the record value. The other members of an event it has anyway, and putting them together in
+ * JavaScript takes as long as all the rest; the number is the flag of the frame.
+ *
+ * @internal
+ */
+export const RECORD = 0;
+/**
+ * The JSON of the event's payload.
+ *
+ * @internal
+ */
+export const PAYLOAD = 2;
+/**
+ * Names and values of the payload's members, of which the core makes JSON.
+ *
+ * @internal
+ */
+export const MEMBERS = 4;
+/** @internal */
+export type ValueForm = typeof RECORD | typeof PAYLOAD | typeof MEMBERS;
 
 /**
  * An event as it goes on the wire, format `compat`.
@@ -9,10 +33,11 @@ import { type BaseEventPayload, type IDomainEvent, isPlainObject, nameValue } fr
 export interface SerializedEvent {
   /** The record key: the aggregate's id. */
   readonly key: string;
-  /** JSON: the record value, or what {@link isPayload} says. */
+  /** What `form` says. */
   readonly value: string;
-  /** `value` is the event's payload. The core writes the other members around it, which it gets anyway. */
-  readonly isPayload: boolean;
+  readonly form: ValueForm;
+  /** Of a value of that form; until the next event is serialized. */
+  readonly members: MemberTexts | undefined;
   /** Header `eventId`. */
   readonly eventId: string;
   /** Header `version`, decimal. */
@@ -21,49 +46,10 @@ export interface SerializedEvent {
   readonly timestamp: string;
 }
 
-// JSON.stringify calls a Date's toJSON through the slow path, which costs more than the rest of a
-// small event. Dates that would be written in the built-in way are therefore replaced beforehand, in
-// copies of the event and of its payload, by a string that is remembered per millisecond. Everything
-// else is left to JSON.stringify itself, so the bytes are its bytes.
-const {
-  getTime,
-  toISOString,
-  toJSON,
-  valueOf: toNumber,
-  [Symbol.toPrimitive]: toPrimitive,
-} = Date.prototype as Date & { [Symbol.toPrimitive]: unknown };
+// Dates that JSON.stringify would write in the built-in way are replaced beforehand, in copies of the event and of its
+// payload. Everything else is left to JSON.stringify itself, so the bytes are its bytes.
 
-// Applications do replace Date.prototype.toJSON. Replaced later, it differs from the one above.
-const builtIn = [toJSON, toISOString, toNumber, toPrimitive].every((method) =>
-  Function.prototype.toString.call(method).includes('[native code]'),
-);
-
-function isOrdinaryDate(value: object): value is Date {
-  const date = value as Date & { [Symbol.toPrimitive]: unknown };
-  return (
-    date.toJSON === toJSON &&
-    date.toISOString === toISOString &&
-    date.valueOf === toNumber &&
-    date[Symbol.toPrimitive] === toPrimitive &&
-    builtIn
-  );
-}
-
-const CACHE_MASK = 15;
-const cachedTimes = new Float64Array(CACHE_MASK + 1).fill(Number.NaN);
-const cachedTexts = new Array<string>(CACHE_MASK + 1).fill('');
-
-/** `date.toISOString()`; null for an invalid date, as JSON has it. */
-function isoOf(date: Date): string | null {
-  const time = getTime.call(date);
-  const slot = time & CACHE_MASK;
-  if (cachedTimes[slot] === time) return cachedTexts[slot] as string;
-  if (Number.isNaN(time)) return null;
-  const text = toISOString.call(date);
-  cachedTimes[slot] = time;
-  cachedTexts[slot] = text;
-  return text;
-}
+const { getTime } = Date.prototype;
 
 type Members = Record<string, unknown>;
 
@@ -107,19 +93,13 @@ function hasFieldsInOrder(event: IDomainEvent): boolean {
   return count === FIELDS.length;
 }
 
-/**
- * The JSON of the payload, where the event's is certain to be its six fields in their order around it. Putting them
- * together, and then into bytes, takes as long as all the rest here, so that is left to the core.
- */
-function payloadText(event: IDomainEvent): string | undefined {
-  if (typeof (event as { toJSON?: unknown }).toJSON === 'function') return undefined;
-  if (isPlainObject(event) && !hasFieldsInOrder(event)) return undefined;
-  const { occurredOn, payload } = event;
-  if (!isOrdinaryDate(occurredOn)) return undefined;
+/** Whether the event's JSON is certain to be its six fields in their order around the payload's. */
+function isItsFields(event: IDomainEvent): boolean {
+  if (typeof (event as { toJSON?: unknown }).toJSON === 'function') return false;
+  if (isPlainObject(event) && !hasFieldsInOrder(event)) return false;
+  if (!isOrdinaryDate(event.occurredOn)) return false;
   // Its toJSON is told the name of the member, which nobody tells it here.
-  if (typeof (payload as { toJSON?: unknown } | null | undefined)?.toJSON === 'function')
-    return undefined;
-  return JSON.stringify(payloadToWrite(payload));
+  return typeof (event.payload as { toJSON?: unknown } | null | undefined)?.toJSON !== 'function';
 }
 
 function stringify(event: IDomainEvent): string {
@@ -150,11 +130,20 @@ function stringify(event: IDomainEvent): string {
  */
 export function serializeEvent(event: IDomainEvent): SerializedEvent {
   const { aggregateId, eventId, occurredOn, version } = event;
-  let payload: string | undefined;
+  let form: ValueForm = RECORD;
+  let members: MemberTexts | undefined;
   let value: string | undefined;
   try {
-    payload = payloadText(event);
-    value = payload ?? stringify(event);
+    if (isItsFields(event)) {
+      const { payload } = event;
+      members = memberTexts(payload);
+      form = members === undefined ? PAYLOAD : MEMBERS;
+      value = members === undefined ? JSON.stringify(payloadToWrite(payload)) : members.texts;
+    }
+    if (value === undefined) {
+      form = RECORD;
+      value = stringify(event);
+    }
   } catch (cause) {
     throw unwritable(event, cause instanceof Error ? cause.message : nameValue(cause), cause);
   }
@@ -163,7 +152,8 @@ export function serializeEvent(event: IDomainEvent): SerializedEvent {
   return {
     key: aggregateId,
     value,
-    isPayload: payload !== undefined,
+    form,
+    members,
     eventId,
     version: String(version),
     timestamp: isoOf(occurredOn) as string,
@@ -176,10 +166,11 @@ export function serializeEvent(event: IDomainEvent): SerializedEvent {
  * @internal
  */
 export function recordValue(event: SerializedEvent, eventType: string): string {
-  const { key, value, isPayload, eventId, version, timestamp } = event;
-  if (!isPayload) return value;
+  const { key, value, form, members, eventId, version, timestamp } = event;
+  if (form === RECORD) return value;
+  const payload = members?.toJson() ?? value;
   const [id, type, aggregateId] = [eventId, eventType, key].map((text) => JSON.stringify(text));
-  return `{"eventId":${id},"eventType":${type},"occurredOn":"${timestamp}","aggregateId":${aggregateId},"version":${version},"payload":${value}}`;
+  return `{"eventId":${id},"eventType":${type},"occurredOn":"${timestamp}","aggregateId":${aggregateId},"version":${version},"payload":${payload}}`;
 }
 
 const NAMES_AND_MARKS =
@@ -191,11 +182,10 @@ const NAMES_AND_MARKS =
  * @internal
  */
 export function recordLength(event: SerializedEvent, eventType: string): number {
-  const { key, value, isPayload, eventId, version, timestamp } = event;
-  if (!isPayload) return value.length;
-  const members =
-    key.length + eventId.length + eventType.length + version.length + timestamp.length;
-  return NAMES_AND_MARKS.length + members + value.length;
+  const { key, value, form, members, eventId, version, timestamp } = event;
+  if (form === RECORD) return value.length;
+  const texts = key.length + eventId.length + eventType.length + version.length + timestamp.length;
+  return NAMES_AND_MARKS.length + texts + value.length + (members?.marks ?? 0);
 }
 
 function unwritable(

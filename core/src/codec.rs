@@ -153,27 +153,33 @@ pub(crate) fn encode(event: &Event<'_>, headers: &mut HeadersBuf, value: &mut Ve
         iso: &iso,
         aggregate_id: event.aggregate_id(),
         version: &version,
-        payload: event.payload().as_bytes(),
     };
-    write_event(value, &texts)?;
+    write_event(value, &texts, event.payload().len(), |out| {
+        out.extend_from_slice(event.payload().as_bytes());
+        Ok(())
+    })?;
     envelope_headers(headers, event.event_id(), &version, &iso);
     Ok(())
 }
 
-/// The members of an event as texts; `payload` is JSON.
+/// The members of an event beside its payload, as texts.
 pub(crate) struct EventTexts<'a> {
     pub(crate) event_id: &'a str,
     pub(crate) event_type: &'a str,
     pub(crate) iso: &'a str,
     pub(crate) aggregate_id: &'a str,
     pub(crate) version: &'a str,
-    pub(crate) payload: &'a [u8],
 }
 
-/// Appends the JSON of an event.
-pub(crate) fn write_event(out: &mut Vec<u8>, event: &EventTexts<'_>) -> Result<()> {
-    let EventTexts { event_id, event_type, iso, aggregate_id, version, payload } = *event;
-    out.reserve(128 + event_id.len() + event_type.len() + aggregate_id.len() + payload.len());
+/// Appends the JSON of an event, with what `payload` writes, about `payload_len` bytes, as its payload.
+pub(crate) fn write_event(
+    out: &mut Vec<u8>,
+    event: &EventTexts<'_>,
+    payload_len: usize,
+    payload: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    let EventTexts { event_id, event_type, iso, aggregate_id, version } = *event;
+    out.reserve(128 + event_id.len() + event_type.len() + aggregate_id.len() + payload_len);
     out.extend_from_slice(b"{\"eventId\":");
     write_text(out, event_id)?;
     out.extend_from_slice(b",\"eventType\":");
@@ -185,7 +191,7 @@ pub(crate) fn write_event(out: &mut Vec<u8>, event: &EventTexts<'_>) -> Result<(
     out.extend_from_slice(b",\"version\":");
     out.extend_from_slice(version.as_bytes());
     out.extend_from_slice(b",\"payload\":");
-    out.extend_from_slice(payload);
+    payload(out)?;
     out.push(b'}');
     Ok(())
 }
@@ -198,7 +204,7 @@ pub(crate) fn envelope_headers(out: &mut HeadersBuf, event_id: &str, version: &s
 }
 
 /// JSON strings of serde_json and of `JSON.stringify` are the same bytes, which the golden vectors hold.
-fn write_text(out: &mut Vec<u8>, text: &str) -> Result<()> {
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &str) -> Result<()> {
     serde_json::to_writer(out, text)
         .map_err(|error| Error::new(ErrorKind::Internal, format!("a text could not be written as JSON: {error}")))
 }

@@ -12,7 +12,7 @@
 //! | 0 | u32 | `length` | of the whole frame: 40 + key + headers + value, rounded up to a multiple of 8 |
 //! | 4 | u32 | `slot` | the caller's number of this publish, which its completion carries |
 //! | 8 | u16 | `topicId` | the number that the bus gave for the topic |
-//! | 10 | u16 | `flags` | bit 0 [`ENVELOPE`], bit 1 [`PAYLOAD`]; all others 0 |
+//! | 10 | u16 | `flags` | bit 0 [`ENVELOPE`], bit 1 [`PAYLOAD`], bit 2 [`MEMBERS`]; all others 0 |
 //! | 12 | i32 | `partition` | −1: chosen by key |
 //! | 16 | i32 | `keyLen` | −1: null |
 //! | 20 | i32 | `headersLen` | 0: none |
@@ -26,9 +26,12 @@
 //! `occurredOn`, the last as long as the rest of the section: the core makes the record's headers of them. Without it
 //! they are packed as [`Headers`] are: `u16 nameLen | name | i32 valueLen (−1 = null) | value` for each.
 //!
-//! With [`PAYLOAD`], which needs [`ENVELOPE`], the value is the JSON text of an event's payload. The core writes the
+//! With [`PAYLOAD`] or [`MEMBERS`], which need [`ENVELOPE`], the value holds the payload of an event. The core writes the
 //! event around it, with the topic as its type and the key, which is text then, as the id of its aggregate: it has all
-//! of them anyway, and a face need not write, quote and hand over each twice.
+//! of them anyway, and a face need not write, quote and hand over each twice. With [`PAYLOAD`] the value is the JSON text
+//! of the payload. With [`MEMBERS`] it is the names and values of its members, as bare texts one behind the other; zero to
+//! three bytes that are not read; for each member `i32 nameLen | i32 valueLen`, where `valueLen` is −1 − n for n bytes that
+//! are JSON already; and the number of members as `u32`. The core quotes and escapes them.
 //!
 //! # Delivery batch
 //!
@@ -58,6 +61,7 @@
 //! stored; `partition`; lower and upper half of `offset`, −1 where it is unknown.
 
 mod delivery;
+mod members;
 mod publish;
 #[cfg(test)]
 mod tests;
@@ -65,7 +69,7 @@ mod tests;
 pub use delivery::{
     COLUMNS, DeliveryBatch, HAS_OCCURRED_ON, HAS_TIME, LAST_ATTEMPT, MAX_BYTES, MAX_DELIVERIES, column,
 };
-pub use publish::{ENVELOPE, Frame, FrameHeaders, Frames, PAYLOAD};
+pub use publish::{ENVELOPE, Frame, FrameHeaders, Frames, MEMBERS, PAYLOAD, ValueForm};
 
 #[cfg(doc)]
 use crate::event::Headers;

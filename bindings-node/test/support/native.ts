@@ -12,6 +12,24 @@ export interface ReadFrame {
   readonly value: string;
 }
 
+/** The JSON of a payload whose members are bare texts. */
+function readMembers(section: Buffer): string {
+  const count = section.readUint32LE(section.length - 4);
+  const table = section.length - 4 - 8 * count;
+  let at = 0;
+  const take = (length: number) => {
+    at += length;
+    return section.toString('utf8', at - length, at);
+  };
+  const members = Array.from({ length: count }, (_, index) => {
+    const name = JSON.stringify(take(section.readInt32LE(table + 8 * index)));
+    const length = section.readInt32LE(table + 8 * index + 4);
+    return `${name}:${length < 0 ? take(-1 - length) : JSON.stringify(take(length))}`;
+  });
+  if (table - at > 3 || table < at) throw new Error(`${at} bytes of texts in front of ${table}`);
+  return `{${members.join(',')}}`;
+}
+
 /** Reads frames by the layout that the core documents, independently of what writes them. */
 export function readFrames(
   bytes: Uint8Array,
@@ -24,7 +42,7 @@ export function readFrames(
   const frames: ReadFrame[] = [];
   for (let at = 0; at < length; at += view.getUint32(at, true)) {
     const flags = view.getUint16(at + 10, true);
-    if (flags !== 1 && flags !== 3) throw new Error(`flags are ${flags}`);
+    if (flags !== 1 && flags !== 3 && flags !== 5) throw new Error(`flags are ${flags}`);
     if (view.getBigInt64(at + 32, true) !== -1n) throw new Error('the timestamp is not now');
     const keyEnd = at + 40 + view.getInt32(at + 16, true);
     const headersEnd = keyEnd + view.getInt32(at + 20, true);
@@ -40,7 +58,8 @@ export function readFrames(
     const version = text(eventIdEnd, versionEnd);
     const timestamp = text(versionEnd, headersEnd);
     let value = text(headersEnd, valueEnd);
-    if (flags === 3) {
+    if (flags === 5) value = readMembers(buffer.subarray(headersEnd, valueEnd));
+    if (flags !== 1) {
       const [before] = JSON.stringify({
         eventId,
         eventType: topicOf(topicId),

@@ -5,12 +5,28 @@ use std::fmt;
 use crate::codec::{self, EventTexts};
 use crate::error::{Error, ErrorKind, PublishOutcome, Result};
 use crate::event::{Headers, HeadersBuf};
+use crate::frame::members::Members;
 
 /// Flag of a publish frame: the headers are the three bare texts of an envelope.
 pub const ENVELOPE: u16 = 1;
 
 /// Flag of a publish frame: the value is the payload of an event, whose other members the frame has already.
 pub const PAYLOAD: u16 = 2;
+
+/// Flag of a publish frame: the value is the members of an event's payload, as bare texts.
+pub const MEMBERS: u16 = 4;
+
+/// What the value of a publish frame is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ValueForm {
+    /// The value of the record.
+    #[default]
+    Record,
+    /// The payload of an event as JSON; see [`PAYLOAD`].
+    Payload,
+    /// The members of an event's payload; see [`MEMBERS`].
+    Members,
+}
 
 const FIXED: usize = 40;
 
@@ -31,8 +47,8 @@ pub struct Frame<'a> {
     pub headers: FrameHeaders<'a>,
     /// The value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
-    /// The value is the payload of an event; see [`Frame::write_value`].
-    pub is_payload: bool,
+    /// What the value is; see [`Frame::write_value`].
+    pub form: ValueForm,
 }
 
 /// The headers of a publish frame.
@@ -82,20 +98,27 @@ impl<'a> Frame<'a> {
     /// what it holds; it has the bytes that [`Bus::publish`](crate::Bus::publish) writes.
     ///
     /// # Errors
-    /// `Internal` when it cannot be written.
+    /// `Argument` when the frame does not hold what its form needs, which [`Frames`] have looked at.
     pub fn write_value<'b>(&self, topic: &str, buffer: &'b mut Vec<u8>) -> Result<Option<&'b [u8]>>
     where
         'a: 'b,
     {
-        let (Some(aggregate_id), Some(payload), FrameHeaders::Envelope { event_id, version, iso }, true) =
-            (self.key, self.value, self.headers, self.is_payload)
-        else {
+        if self.form == ValueForm::Record {
             return Ok(self.value);
-        };
+        }
+        let broken = || Error::new(ErrorKind::Argument, "a publish frame does not hold the event that it announces");
+        let aggregate_id = self.key.and_then(|key| std::str::from_utf8(key).ok()).ok_or_else(broken)?;
+        let value = self.value.ok_or_else(broken)?;
+        let FrameHeaders::Envelope { event_id, version, iso } = self.headers else { return Err(broken()) };
         buffer.clear();
-        // Read frames have text as their key.
-        let aggregate_id = &String::from_utf8_lossy(aggregate_id);
-        codec::write_event(buffer, &EventTexts { event_id, event_type: topic, iso, aggregate_id, version, payload })?;
+        let texts = EventTexts { event_id, event_type: topic, iso, aggregate_id, version };
+        codec::write_event(buffer, &texts, value.len(), |out| match self.form {
+            ValueForm::Members => Members::read(value).ok_or_else(broken)?.write(out),
+            ValueForm::Payload | ValueForm::Record => {
+                out.extend_from_slice(value);
+                Ok(())
+            }
+        })?;
         Ok(Some(buffer))
     }
 
@@ -114,7 +137,12 @@ impl<'a> Frame<'a> {
             FrameHeaders::Envelope { .. } => (ENVELOPE, texts[0].len(), texts[1].len()),
             FrameHeaders::Packed(_) => (0, 0, 0),
         };
-        let flags = if self.is_payload { flags | PAYLOAD } else { flags };
+        let flags = flags
+            | match self.form {
+                ValueForm::Record => 0,
+                ValueForm::Payload => PAYLOAD,
+                ValueForm::Members => MEMBERS,
+            };
         let total = (FIXED + body).next_multiple_of(8);
         let (Ok(_), Ok(event_id_len), Ok(version_len)) =
             (i32::try_from(total), u16::try_from(event_id_len), u16::try_from(version_len))
@@ -156,9 +184,12 @@ impl<'a> Frame<'a> {
         let total = i32_at(0) as u32 as usize;
         let body = bytes.get(FIXED..total).ok_or("its length is beyond the batch or below 40")?;
         let flags = u16_at(10);
-        if flags & !(ENVELOPE | PAYLOAD) != 0 {
-            return Err("it has an unknown flag");
-        }
+        let form = match flags & !ENVELOPE {
+            0 => ValueForm::Record,
+            PAYLOAD => ValueForm::Payload,
+            MEMBERS => ValueForm::Members,
+            _ => return Err("it has an unknown flag, or two that exclude each other"),
+        };
         let (key, rest) = take(body, i32_at(16)).ok_or("its keyLen is beyond the frame or below -1")?;
         let (headers, rest) = take(rest, i32_at(20)).ok_or("its headersLen is beyond the frame")?;
         let headers = headers.ok_or("its headersLen is negative")?;
@@ -183,12 +214,15 @@ impl<'a> Frame<'a> {
         } else {
             FrameHeaders::Packed(Headers::from_packed(headers))
         };
-        let is_payload = flags & PAYLOAD != 0;
-        if is_payload {
-            if flags & ENVELOPE == 0 || value.is_none() {
-                return Err("it has the payload flag without an envelope or without a value");
+        if form != ValueForm::Record {
+            if flags & ENVELOPE == 0 {
+                return Err("it has the payload of an event without an envelope");
             }
             key.and_then(|key| std::str::from_utf8(key).ok()).ok_or("the key of its event is null or not UTF-8")?;
+            let payload = value.ok_or("the payload of its event is null")?;
+            if form == ValueForm::Members && Members::read(payload).is_none() {
+                return Err("the members of its payload are cut short, or a length is within a character");
+            }
         }
         let partition = match i32_at(12) {
             -1 => None,
@@ -202,7 +236,7 @@ impl<'a> Frame<'a> {
         };
         let slot = i32_at(4) as u32;
         let topic_id = u16_at(8);
-        Ok((Frame { slot, topic_id, partition, timestamp, key, headers, value, is_payload }, total))
+        Ok((Frame { slot, topic_id, partition, timestamp, key, headers, value, form }, total))
     }
 }
 

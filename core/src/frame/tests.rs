@@ -39,7 +39,7 @@ fn minimal() -> Frame<'static> {
         key: Some(b"k"),
         headers,
         value: Some(b"v"),
-        is_payload: false,
+        form: ValueForm::Record,
     }
 }
 
@@ -48,7 +48,21 @@ fn envelope() -> Frame<'static> {
 }
 
 fn payload() -> Frame<'static> {
-    Frame { is_payload: true, ..envelope() }
+    Frame { form: ValueForm::Payload, ..envelope() }
+}
+
+/// The value section of a payload's members: name, value, and whether it is JSON already.
+fn members(of: &[(&str, &str, bool)]) -> Vec<u8> {
+    let mut section: Vec<u8> = of.iter().flat_map(|(name, value, _)| [*name, *value]).collect::<String>().into_bytes();
+    section.resize(section.len().next_multiple_of(4), 0);
+    for (name, value, is_json) in of {
+        let value_len = value.len() as i32;
+        for length in [name.len() as i32, if *is_json { -1 - value_len } else { value_len }] {
+            section.extend_from_slice(&length.to_le_bytes());
+        }
+    }
+    section.extend_from_slice(&(of.len() as u32).to_le_bytes());
+    section
 }
 
 fn bytes(frame: &Frame<'_>) -> Vec<u8> {
@@ -63,6 +77,7 @@ fn publish_frames_are_the_golden_bytes() {
     let (mut written, mut expected) = (Vec::new(), Vec::new());
     for vector in vectors["publish"].as_array().unwrap() {
         let packed = vector.get("headers").map(headers_of);
+        let section = vector["valueHex"].as_str().map(unhex);
         let frame = Frame {
             slot: vector["slot"].as_u64().unwrap() as u32,
             topic_id: vector["topicId"].as_u64().unwrap() as u16,
@@ -76,8 +91,12 @@ fn publish_frames_are_the_golden_bytes() {
                     FrameHeaders::Envelope { event_id: text(0), version: text(1), iso: text(2) }
                 }
             },
-            value: bytes_of(&vector["value"]),
-            is_payload: vector.get("payload").is_some(),
+            value: section.as_deref().or(bytes_of(&vector["value"])),
+            form: match vector["form"].as_str() {
+                Some("payload") => ValueForm::Payload,
+                Some("members") => ValueForm::Members,
+                _ => ValueForm::Record,
+            },
         };
         let golden = unhex(vector["hex"].as_str().unwrap());
         assert_eq!(bytes(&frame), golden, "{vector}");
@@ -88,7 +107,7 @@ fn publish_frames_are_the_golden_bytes() {
         assert!(read == [frame], "{vector}");
     }
     assert_eq!(written, expected);
-    assert_eq!(Frames::new(&written).filter(Result::is_ok).count(), 6);
+    assert_eq!(Frames::new(&written).filter(Result::is_ok).count(), 7);
 }
 
 #[test]
@@ -119,7 +138,13 @@ fn malformed_frames_are_refused_and_end_the_batch() {
     let mut cut_headers = HeadersBuf::new();
     cut_headers.push("name", Some(b"value"));
     let packed = Frame { headers: FrameHeaders::Packed(cut_headers.as_headers()), ..minimal() };
-    let cases: [(Vec<u8>, &str); 24] = [
+    let with_members = |section: &[u8]| bytes(&Frame { value: Some(section), form: ValueForm::Members, ..envelope() });
+    let mut split = members(&[("ä", "bb", false)]);
+    split[4] = 1;
+    split[8] = 3;
+    let mut named_by_json = members(&[("a", "b", false)]);
+    named_by_json[4..8].copy_from_slice(&minus_2);
+    let cases: [(Vec<u8>, &str); 28] = [
         (bytes(&minimal())[..39].to_vec(), "ends within its fixed part"),
         (bytes(&minimal())[..47].to_vec(), "length is beyond the batch"),
         (put(&minimal(), 0, &0u32.to_le_bytes()), "below 40"),
@@ -127,9 +152,13 @@ fn malformed_frames_are_refused_and_end_the_batch() {
         (put(&minimal(), 0, &44u32.to_le_bytes()), "multiple of 8"),
         (put(&minimal(), 24, &(-1i32).to_le_bytes()), ""),
         (put(&minimal(), 24, &0i32.to_le_bytes()), ""),
-        (put(&minimal(), 10, &4u16.to_le_bytes()), "unknown flag"),
-        (put(&minimal(), 10, &2u16.to_le_bytes()), "payload flag without an envelope"),
-        (bytes(&Frame { value: None, ..payload() }), "without a value"),
+        (put(&minimal(), 10, &8u16.to_le_bytes()), "unknown flag"),
+        (put(&envelope(), 10, &7u16.to_le_bytes()), "two that exclude each other"),
+        (put(&minimal(), 10, &2u16.to_le_bytes()), "payload of an event without an envelope"),
+        (bytes(&Frame { value: None, ..payload() }), "payload of its event is null"),
+        (with_members(&members(&[("a", "b", false)])[3..]), "members of its payload are cut short"),
+        (with_members(&split), "a length is within a character"),
+        (with_members(&named_by_json), "members of its payload"),
         (bytes(&Frame { key: None, ..payload() }), "key of its event is null"),
         (bytes(&Frame { key: Some(&[0xff]), ..payload() }), "or not UTF-8"),
         (put(&minimal(), 12, &minus_2), "partition is below -1"),
@@ -283,8 +312,9 @@ proptest! {
             None => FrameHeaders::Packed(buffer.as_headers()),
         };
         let (key, value) = (key.as_deref(), value.as_deref());
-        let is_payload = texts.is_some() && value.is_some() && key.is_some_and(|key| std::str::from_utf8(key).is_ok());
-        let frame = Frame { slot, topic_id, partition, timestamp, key, headers, value, is_payload };
+        let is_event = texts.is_some() && value.is_some() && key.is_some_and(|key| std::str::from_utf8(key).is_ok());
+        let form = if is_event { ValueForm::Payload } else { ValueForm::Record };
+        let frame = Frame { slot, topic_id, partition, timestamp, key, headers, value, form };
         let mut batch = Vec::new();
         frame.write(&mut batch).unwrap();
         frame.write(&mut batch).unwrap();
@@ -295,8 +325,14 @@ proptest! {
 
     #[test]
     fn an_event_is_written_around_its_payload_as_the_bus_writes_it(event_id in ".+", aggregate_id in ".+", version: i32,
-                                                                   occurred_on in 0..=253_402_300_799_999i64) {
-        let event = Event::new("order.placed", &*aggregate_id, &serde_json::json!({ "total": 12.5 }))
+                                                                   occurred_on in 0..=253_402_300_799_999i64,
+                                                                   name in "[^t].*", value in ".*") {
+        let payload = format!(
+            r#"{{"total":12.5,{}:{}}}"#,
+            serde_json::to_string(&name).unwrap(),
+            serde_json::to_string(&value).unwrap()
+        );
+        let event = Event::from_json("order.placed", &*aggregate_id, payload)
             .unwrap()
             .with_event_id(&*event_id)
             .with_occurred_on(occurred_on)
@@ -304,16 +340,21 @@ proptest! {
         let (mut headers, mut whole) = (HeadersBuf::new(), Vec::new());
         codec::encode(&event, &mut headers, &mut whole).unwrap();
         let text = |name| std::str::from_utf8(headers.as_headers().get(name).unwrap()).unwrap();
-        let frame = Frame {
-            key: Some(aggregate_id.as_bytes()),
-            value: Some(event.payload().as_bytes()),
-            headers: FrameHeaders::Envelope { event_id: &event_id, version: text("version"), iso: text("timestamp") },
-            ..self::payload()
-        };
-        let batch = bytes(&frame);
+        let bare = members(&[("total", "12.5", true), (&*name, &*value, false)]);
+        let forms = [(ValueForm::Payload, event.payload().as_bytes()), (ValueForm::Members, &bare)];
+        let mut batch = Vec::new();
+        for (form, value) in forms {
+            let headers =
+                FrameHeaders::Envelope { event_id: &event_id, version: text("version"), iso: text("timestamp") };
+            let key = Some(aggregate_id.as_bytes());
+            Frame { key, value: Some(value), headers, form, ..minimal() }.write(&mut batch).unwrap();
+        }
+        for read in Frames::new(&batch) {
+            let mut buffer = b"left over".to_vec();
+            let written = read.unwrap().write_value(event.event_type(), &mut buffer).unwrap().map(<[u8]>::to_vec);
+            prop_assert_eq!(written.as_deref(), Some(&whole[..]));
+        }
         let read = Frames::new(&batch).next().unwrap().unwrap();
-        let mut buffer = b"left over".to_vec();
-        prop_assert_eq!(read.write_value(event.event_type(), &mut buffer).unwrap(), Some(&whole[..]));
         let mut packed = HeadersBuf::new();
         prop_assert_eq!(read.headers.pack(&mut packed), headers.as_headers());
     }
@@ -324,13 +365,14 @@ proptest! {
     }
 
     #[test]
-    fn damaged_frames_are_read_or_refused(at in 0usize..56, with: u8, cut in 0usize..=96, packed: bool) {
+    fn damaged_frames_are_read_or_refused(at in 0usize..80, with: u8, cut in 0usize..=144, which in 0..3) {
         let mut headers = HeadersBuf::new();
         headers.push("h", Some(b"x"));
-        let whole = if packed {
-            Frame { headers: FrameHeaders::Packed(headers.as_headers()), ..minimal() }
-        } else {
-            envelope()
+        let section = members(&[("ä", "b", false), ("c", "1", true)]);
+        let whole = match which {
+            0 => Frame { headers: FrameHeaders::Packed(headers.as_headers()), ..minimal() },
+            1 => envelope(),
+            _ => Frame { value: Some(&section), form: ValueForm::Members, ..envelope() },
         };
         let mut batch = bytes(&whole);
         let at = at % batch.len();
@@ -349,6 +391,7 @@ fn read_all(batch: &[u8]) {
         match frame {
             Ok(frame) => {
                 frame.headers.pack(&mut buffer).iter().count();
+                frame.write_value("t", &mut Vec::new()).unwrap();
                 let rewritten = bytes(&frame);
                 assert!(Frames::new(&rewritten).next().unwrap().unwrap() == frame);
             }

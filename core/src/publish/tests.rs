@@ -9,7 +9,7 @@ use super::feeder::Feeder;
 use crate::config::Config;
 use crate::error::{ErrorKind, PublishOutcome, Result};
 use crate::event::{Headers, RawRecord};
-use crate::frame::{Frame, FrameHeaders};
+use crate::frame::{Frame, FrameHeaders, ValueForm};
 use crate::log::Log;
 use crate::memory::{MemoryBroker, MemoryTransport};
 use crate::runtime::lock;
@@ -169,7 +169,8 @@ fn batch(slots: std::ops::Range<u32>, topic_id: u16) -> Vec<u8> {
     for slot in slots {
         let headers = FrameHeaders::Packed(Headers::default());
         let (partition, value) = (Some(1), Some(&b"x"[..]));
-        let frame = Frame { slot, topic_id, partition, timestamp: None, key: None, headers, value, is_payload: false };
+        let frame =
+            Frame { slot, topic_id, partition, timestamp: None, key: None, headers, value, form: ValueForm::Record };
         frame.write(&mut batch).unwrap();
     }
     batch
