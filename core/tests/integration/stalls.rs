@@ -212,7 +212,8 @@ fn a_client_that_cannot_fetch_is_told_of_and_replaced() {
         // The client waits half a second after each.
         broker.push_request_errors(Request::Fetch, &[STORAGE_ERROR; 16]);
         bus.publish(&event(&topic, 1, 1)).await.unwrap();
-        eventually("the stall is told", || !bus.health().live).await;
+        // The log hears of it right behind the health.
+        eventually("the stall is told", || !bus.health().live && !logs.events("partition_stalled").is_empty()).await;
         assert_eq!(logs.events("partition_stalled").len(), 1);
         assert_eq!(field(&logs.events("partition_stalled")[0], "highWatermark"), "2");
         eventually("the client is replaced", || !logs.events("client_rebuilt").is_empty()).await;
