@@ -122,6 +122,28 @@ describe('frames', () => {
     );
   });
 
+  it('keep apart what a getter of a payload publishes', async () => {
+    const { publisher, port } = setUp();
+    const inner = event('inner', {
+      payload: { ...orderPlaced().payload, orderId: 'another, longer one' },
+    });
+    const payload = {
+      ...orderPlaced().payload,
+      get note() {
+        void publisher.publish(inner, undefined);
+        return 'x';
+      },
+    };
+    void publisher.publish(event('outer', { payload }), undefined);
+    await Promise.resolve();
+    expect(port.frames.map(({ value }) => value)).toEqual([
+      JSON.stringify(inner),
+      JSON.stringify(
+        event('outer', { payload: { ...orderPlaced().payload, note: 'x' } as OrderPlaced }),
+      ),
+    ]);
+  });
+
   it('of one tick go to the addon in one call, in order', async () => {
     const { publisher, port } = setUp();
     for (const id of ['a', 'b', 'c']) void publisher.publish(event(id), undefined);

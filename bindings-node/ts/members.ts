@@ -97,6 +97,7 @@ function objectJson(member: object): string | undefined {
 }
 
 const shared = new MemberTexts();
+let reading = false;
 
 /**
  * The members of an ordinary payload, until the next call; undefined for any other one.
@@ -104,5 +105,12 @@ const shared = new MemberTexts();
  * @internal
  */
 export function memberTexts(payload: unknown): MemberTexts | undefined {
-  return shared.read(payload) ? shared : undefined;
+  // A getter or toJSON of the payload that is being read publishes another event.
+  if (reading) return undefined;
+  reading = true;
+  try {
+    return shared.read(payload) ? shared : undefined;
+  } finally {
+    reading = false;
+  }
 }
