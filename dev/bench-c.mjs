@@ -3,8 +3,9 @@
 //   node dev/bench-c.mjs [--rounds N] [--events N] [--only publish|consume] [--dev]
 //
 // Both link the same build of librdkafka and give it the same settings, and both look at key, value and headers of what
-// they consume, between the first record and the last: joining a group takes what the broker likes. --dev takes the development builds; without it libevbus is built with
-// link-time optimisation. Medians and the ratio of medians are printed. Exits with 1 when a ratio misses its goal.
+// they consume, between the first record and the last: joining a group takes what the broker likes. --dev takes the
+// development builds; without it libevbus is built with link-time optimisation. Medians and the ratio of medians are
+// printed. Exits with 1 when a ratio misses its goal.
 
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';

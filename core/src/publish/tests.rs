@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::Publisher;
 use super::feeder::Feeder;
+use super::{FramePublisher, Publisher};
 use crate::config::Config;
 use crate::error::{ErrorKind, PublishOutcome, Result};
 use crate::event::{Headers, RawRecord};
@@ -176,12 +176,18 @@ fn batch(slots: std::ops::Range<u32>, topic_id: u16) -> Vec<u8> {
     batch
 }
 
-#[test]
-fn frames_wait_in_front_of_a_full_queue_and_none_overtakes() {
+/// A language face, and the number of its topic.
+fn face() -> (World, Arc<Slots>, FramePublisher, u16) {
     let world = World::new(|_| ());
     let slots = Arc::new(Slots::default());
     let frames = world.publisher.open_frames(slots.clone()).unwrap();
     let topic_id = frames.topic_id("t").unwrap();
+    (world, slots, frames, topic_id)
+}
+
+#[test]
+fn frames_wait_in_front_of_a_full_queue_and_none_overtakes() {
+    let (world, slots, frames, topic_id) = face();
     frames.send(&batch(0..10, topic_id), 10).unwrap();
     // So few would not wait, if nobody did.
     frames.send(&batch(10..11, topic_id), 1).unwrap();
@@ -199,10 +205,7 @@ fn frames_wait_in_front_of_a_full_queue_and_none_overtakes() {
 
 #[test]
 fn the_end_of_the_bus_gives_up_the_frames_that_wait() {
-    let world = World::new(|_| ());
-    let slots = Arc::new(Slots::default());
-    let frames = world.publisher.open_frames(slots.clone()).unwrap();
-    let topic_id = frames.topic_id("t").unwrap();
+    let (world, slots, frames, topic_id) = face();
     frames.send(&batch(0..10, topic_id), 10).unwrap();
     world.publisher.purge();
     let ends: Vec<_> = lock(&slots.0).drain(..).collect();
