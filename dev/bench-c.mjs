@@ -4,8 +4,8 @@
 //
 // Both link the same build of librdkafka and give it the same settings, and both look at key, value and headers of what
 // they consume, between the first record and the last: joining a group takes what the broker likes. --dev takes the
-// development builds; without it libevbus is built with link-time optimisation. Medians and the ratio of medians are
-// printed. Exits with 1 when a ratio misses its goal.
+// development builds; without it libevbus is built with link-time optimisation. Medians and the median of the rounds'
+// ratios are printed. Exits with 1 when a ratio misses its goal.
 
 import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,6 +15,7 @@ import { must } from './lib/c/command.mjs';
 import { WORKSPACE } from './lib/cargo.mjs';
 import { Failure, main, root, run, say } from './lib/exec.mjs';
 import { javaAvailable, startKafka } from './lib/kafka/cluster.mjs';
+import { medianRatio, spread } from './lib/samples.mjs';
 
 const PARTITIONS = 6;
 const WARM = 'bench-warm-up';
@@ -126,16 +127,13 @@ async function build(folder, dev) {
 }
 
 function report(cases, measured) {
-  const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
   const rows = [];
   const missed = [];
   for (const { name, goal } of cases) {
     const side = (which) => measured.get(`${name}:${which}`);
     const speed = (which) => side(which).map(({ eventsPerSecond }) => eventsPerSecond / 1000);
-    const ratio = median(speed('evbus')) / median(speed('plain'));
+    const ratio = medianRatio(speed('evbus'), speed('plain'));
     if (ratio < goal) missed.push(name);
-    const spread = (values) =>
-      `${median(values).toFixed(0)} (${Math.min(...values).toFixed(0)}–${Math.max(...values).toFixed(0)})`;
     const peak = (which) =>
       `${Math.max(...side(which).map(({ peakKiB }) => peakKiB / 1024)).toFixed(0)} MiB`;
     rows.push({

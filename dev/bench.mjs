@@ -3,13 +3,14 @@
 //   node dev/bench.mjs [--rounds N] [--events N] [--only CASE,…] [--dev]
 //
 // --dev takes the development builds, which are there already; without it both sides are built with link-time
-// optimisation (minutes the first time). Medians and the ratio of medians are printed; the machine is noisy, so a
-// single number means little. Exits with 1 when a ratio misses its goal.
+// optimisation (minutes the first time). Medians and the median of the rounds' ratios are printed; the machine is
+// noisy, so a single number means little. Exits with 1 when a ratio misses its goal.
 
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { Failure, main, root, run, say } from './lib/exec.mjs';
 import { javaAvailable, startKafka } from './lib/kafka/cluster.mjs';
+import { medianRatio, spread } from './lib/samples.mjs';
 
 const PARTITIONS = 6;
 const CONSUMED = 'bench-consumed';
@@ -29,7 +30,7 @@ const CASES = [
 main(async () => {
   const { values } = parseArgs({
     options: {
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '7' },
       events: { type: 'string', default: '300000' },
       only: { type: 'string', default: CASES.map(({ name }) => name).join() },
       dev: { type: 'boolean', default: false },
@@ -114,22 +115,15 @@ async function buildPlain(dev) {
   return artifact.executable;
 }
 
-function median(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1];
-}
-
 function report(cases, measured) {
   const rows = [];
   const missed = [];
   for (const { name, title, unit, goal, against, from } of cases) {
     const node = measured.get(`${from ?? name}:node`);
     const rust = measured.get(`${against ?? name}:rust`);
-    const ratio = median(node) / median(rust);
+    const ratio = medianRatio(node, rust);
     const reached = unit === 'µs' ? ratio <= goal : ratio >= goal;
     if (goal && !reached) missed.push(title);
-    const spread = (values) =>
-      `${median(values).toFixed(0)} (${Math.min(...values).toFixed(0)}–${Math.max(...values).toFixed(0)})`;
     rows.push({
       case: title,
       unit,

@@ -195,6 +195,8 @@ impl Publisher {
     /// One at a time; the times of each in microseconds.
     fn serial(&self, events: u64) -> Vec<f64> {
         let mut times = Vec::with_capacity(events as usize);
+        // Numbers begin anew.
+        *self.acks.newest.lock().unwrap() = 0;
         for number in 1..=events {
             let started = Instant::now();
             self.send(number, Waiter::Newest(number));
