@@ -8,9 +8,10 @@ use event_bus::{Delivery, Error, ErrorKind, Result};
 
 use crate::boundary::{Object, Shared, boundary, known, object, set_if_wanted, text};
 use crate::error::evbus_error;
-use crate::feed::{Call, Live, Reason, Sum, Verdict};
+use crate::feed::{Call, Live};
 use crate::stretch::Stretch;
 use crate::text::{evbus_bytes, evbus_str};
+use crate::verdict::{Reason, Sum, Verdict};
 
 /// Handled: the event counts as finished.
 pub const EVBUS_DONE: i32 = 0;

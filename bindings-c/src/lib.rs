@@ -29,6 +29,7 @@ mod subscribe;
 mod subscription;
 mod testing;
 mod text;
+mod verdict;
 mod version;
 mod wait;
 

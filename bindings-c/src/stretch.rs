@@ -9,9 +9,10 @@ use crate::answers::{Answers, Gathering};
 use crate::boundary::Shared;
 use crate::callback::{Place, enter};
 use crate::delivery::{EVBUS_PENDING, evbus_delivery, verdict};
-use crate::feed::{Feed, Verdict};
+use crate::feed::Feed;
 use crate::gate;
 use crate::subscription::{Handler, Subscription};
+use crate::verdict::Verdict;
 
 /// What a thread keeps while it calls handlers one after the other. It is the same for all of these calls and shared
 /// with other threads, which would wait for each other at every look at it.

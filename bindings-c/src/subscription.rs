@@ -10,9 +10,9 @@ use event_bus::{Error, ErrorKind, Policy, Result};
 use crate::boundary::Shared;
 use crate::callback::Callback;
 use crate::delivery::evbus_delivery;
-use crate::feed::Verdict;
 use crate::gate::{Gate, lock};
 use crate::signal::Signal;
+use crate::verdict::Verdict;
 
 pub(crate) type Handler = Callback<extern "C" fn(delivery: *mut evbus_delivery, user_data: *mut c_void) -> i32>;
 

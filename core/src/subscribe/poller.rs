@@ -2,6 +2,8 @@
 
 mod condition;
 mod healing;
+mod mail;
+mod numbers;
 mod renewal;
 mod starts;
 
@@ -17,9 +19,8 @@ use super::assignment::Assignment;
 use super::committer::{Commit, Committer};
 use super::condition::Condition;
 use super::dead_letters::DeadLetterWriter;
-use super::engine::stats::PartitionStats;
 use super::engine::{Engine, EngineConfig, Input, Output, Skipped};
-use super::mailbox::{Command, Mail, Mailbox};
+use super::mailbox::{Mail, Mailbox};
 use super::watchdog::{Stall, Watchdog};
 use crate::codec;
 use crate::config::Config;
@@ -34,9 +35,6 @@ use crate::transport::{Consumer, ConsumerEvent, GroupOffsets, RecordSink, Remedy
 /// The thread looks after timers and the client at least this often.
 const MAX_PARK: Duration = Duration::from_millis(100);
 
-/// Changes of the topic set within this time are one change.
-const COALESCE: Duration = Duration::from_millis(50);
-
 /// Records taken from the client before everything else has its turn.
 const MAX_POLLS: usize = 1000;
 
@@ -45,9 +43,6 @@ const STRETCH: usize = 32;
 
 /// How often the sink gives what it has gathered, while the thread does not wait.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(1);
-
-/// How often positions are written down for the lag metric.
-const POSITIONS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The same trouble of the client is logged once in this time.
 const REPEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -193,63 +188,6 @@ impl Poller {
 
     fn input(&mut self, input: Input<'_>) {
         self.engine.handle(Instant::now(), input);
-    }
-
-    fn read(&mut self, mail: &mut Mail) {
-        if !mail.finished.is_empty() {
-            self.input(Input::Finished(&mail.finished));
-            mail.finished.clear();
-        }
-        for (ticket, result) in mail.dead_lettered.drain(..) {
-            if let Err(error) = &result {
-                self.recorder.failed(error);
-                self.dead_letter_error = Some(error.clone());
-                let again =
-                    if error.is_retryable() { "is tried again" } else { "was refused, which halts the partition" };
-                let message = format!("a dead letter could not be written and {again}: {error}");
-                self.log.write(LogRecord::new(Level::Error, "dead_letter_failed", message).because(error.clone()));
-            }
-            self.input(Input::DeadLettered { ticket, result });
-        }
-        for (id, result) in mail.committed.drain(..) {
-            match &result {
-                // A coordinator answers a member that joins again one request at a time, so a commit behind the join
-                // names the generation before it. That is no failure: the partitions are still here.
-                Err(error) if error.kind() == ErrorKind::IllegalState => {
-                    let message = "a rebalance overtook a commit; its offsets will be committed again";
-                    self.log.write(LogRecord::new(Level::Debug, "commit_overtaken", message).because(error.clone()));
-                }
-                Err(error) => {
-                    self.recorder.commit_failures.fetch_add(1, Ordering::Relaxed);
-                    self.recorder.failed(error);
-                    let message = format!("offsets could not be committed and will be again: {error}");
-                    self.log.write(LogRecord::new(Level::Warn, "commit_failed", message).because(error.clone()));
-                }
-                Ok(()) => (),
-            }
-            self.input(Input::Committed { id, result });
-        }
-        for answer in mail.answers.drain(..) {
-            self.answered(Instant::now(), answer);
-        }
-        for answer in mail.progress.drain(..) {
-            self.progressed(Instant::now(), &answer);
-        }
-        for error in mail.panics.drain(..) {
-            self.log.write(LogRecord::new(Level::Error, "internal_error", error.to_string()).because(error));
-        }
-        for command in mail.commands.drain(..) {
-            match command {
-                Command::Topics(waiting) => {
-                    self.waiting.push(waiting);
-                    self.due.get_or_insert_with(|| Instant::now() + COALESCE);
-                }
-                #[cfg(feature = "embedded")]
-                Command::ProvokeFatalError => self.consumer.provoke_fatal_error(),
-                Command::Seek { source, to, done } => self.assignment.seek(source, to, done),
-                Command::Drain { deadline } => self.input(Input::Drain { deadline }),
-            }
-        }
     }
 
     /// Takes what the client has; `true` when there may be more.
@@ -426,34 +364,6 @@ impl Poller {
         }
         for waiting in self.waiting.drain(..) {
             let _ = waiting.send(result.clone());
-        }
-    }
-
-    fn publish_numbers(&mut self) {
-        let stats = self.engine.stats();
-        let recorder = &self.recorder;
-        recorder.handled.store(stats.counters.handled, Ordering::Relaxed);
-        recorder.handler_failed.store(stats.counters.failed, Ordering::Relaxed);
-        recorder.invalid.store(stats.counters.invalid, Ordering::Relaxed);
-        recorder.retries.store(stats.counters.retries, Ordering::Relaxed);
-        recorder.dead_lettered.store(stats.counters.dead_lettered, Ordering::Relaxed);
-        recorder.skipped.store(stats.counters.skipped, Ordering::Relaxed);
-        recorder.dead_letters_pending.store(stats.dead_letters_pending as u64, Ordering::Relaxed);
-        recorder.halted_partitions.store(stats.halted as u64, Ordering::Relaxed);
-        recorder.handled_after_revoke.store(stats.counters.handled_after_revoke, Ordering::Relaxed);
-        recorder.consume_in_flight.store(stats.in_flight as u64, Ordering::Relaxed);
-        recorder.consume_in_flight_bytes.store(stats.bytes as u64, Ordering::Relaxed);
-        recorder.paused_partitions.store(stats.paused as u64, Ordering::Relaxed);
-        let now = Instant::now();
-        if now.duration_since(self.positions_at) >= POSITIONS_INTERVAL {
-            self.positions_at = now;
-            let position = |one: PartitionStats<'_>| {
-                let position = one.position.or_else(|| self.assignment.start_of(one.source))?;
-                Some((one.source.clone(), position))
-            };
-            *lock(&self.shared.positions) = self.engine.partitions().filter_map(position).collect();
-            self.watch(now);
-            self.tell_condition(now);
         }
     }
 }
