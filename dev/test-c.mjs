@@ -3,8 +3,8 @@
 //   node dev/test-c.mjs                what npm test runs of it
 //   node dev/test-c.mjs --sanitize     the C tests under AddressSanitizer with UBSan, ThreadSanitizer, and valgrind
 //   node dev/test-c.mjs --fuzz 600     calls in any order, under libFuzzer and AddressSanitizer, for so many seconds
-//   node dev/test-c.mjs --conformance  only the scenarios that all languages share; with --update what Rust does is
-//                                      written into their files
+//   node dev/test-c.mjs --conformance  only the scenarios that all languages share; with --kafka VERSION on that
+//                                      Kafka; with --update what Rust does is written into their files
 //   node dev/test-c.mjs --update-abi   writes the description of the binary interface anew
 
 import { execFileSync } from 'node:child_process';
@@ -20,9 +20,12 @@ import { environment, install } from './lib/c/install.mjs';
 import { AS_JSON, artifacts, WORKSPACE } from './lib/cargo.mjs';
 import { stream } from './lib/child.mjs';
 import { Failure, main, onPath } from './lib/exec.mjs';
+import { DEFAULT_VERSION } from './lib/kafka/options.mjs';
 import { Skip, Steps } from './lib/steps.mjs';
 
 const TESTS = 'bindings-c/tests/c';
+
+const SCENARIOS = 'conformance of Rust, Node, C, C++ and Python';
 
 /** A symbol that only a program has which was built with the sanitizer. */
 const SANITIZED = { flags: '-fsanitize=address,undefined', symbol: '__asan_init' };
@@ -103,14 +106,28 @@ export class CTests {
   }
 
   /** The scenarios that all languages share, and the matrix of what became of them. */
-  async conformance(update = false) {
-    await this.steps.step('conformance of Rust, Node, C, C++ and Python', async (tally) => {
+  async conformance(options) {
+    await this.steps.step(SCENARIOS, async (tally) => {
       await must([process.execPath, 'dev/build.mjs']);
       const rust = await this.#rustProgram();
-      const conformance = new Conformance(this.#folder, this.prefix, rust);
-      await conformance.build();
-      this.steps.append(await conformance.all(tally, update));
+      this.shared = new Conformance(this.#folder, this.prefix, rust);
+      await this.shared.build();
+      this.steps.append(await this.shared.all(tally, options));
     });
+  }
+
+  /**
+   * The same scenarios again, each language on a real Kafka of its own.
+   *
+   * @param {string} version of Kafka
+   */
+  async conformanceOn(version) {
+    if (!this.shared) return;
+    await this.steps.step(
+      `${SCENARIOS} on Kafka ${version}`,
+      async (tally) => this.steps.append(await this.shared.all(tally, { version })),
+      { needs: [SCENARIOS] },
+    );
   }
 
   async #rustProgram() {
@@ -233,6 +250,12 @@ export class CTests {
   }
 }
 
+function scenarioOptions(args) {
+  const kafka = args.indexOf('--kafka');
+  const version = kafka >= 0 ? (args[kafka + 1] ?? DEFAULT_VERSION) : undefined;
+  return { version, update: args.includes('--update') };
+}
+
 async function all(args) {
   const steps = new Steps();
   const tests = new CTests(steps);
@@ -242,7 +265,7 @@ async function all(args) {
     const fuzz = args.indexOf('--fuzz');
     if (args.includes('--sanitize')) await tests.sanitize();
     else if (fuzz >= 0) await tests.fuzz(Number(args[fuzz + 1]));
-    else if (args.includes('--conformance')) await tests.conformance(args.includes('--update'));
+    else if (args.includes('--conformance')) await tests.conformance(scenarioOptions(args));
     else {
       await tests.abi();
       await tests.examples();

@@ -186,6 +186,7 @@ class TestRun {
         await must(command, { tally, cwd: join(root, 'core'), env: { ...this.env, ...env } });
       });
       await this.ofC?.examplesOn(cluster.bootstrap, version);
+      await this.ofC?.conformanceOn(version);
       await this.vitest(`vitest on Kafka ${version}`, ['--config', REAL_TESTS], env);
     } finally {
       await cluster?.down();

@@ -1,11 +1,12 @@
 // The conformance scenarios of core/tests/conformance in every language: the same script, each on a broker of its own,
-// and what each did and stored held against the scenario's file.
+// embedded or a real Kafka, and what each did and stored held against the scenario's file.
 
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stream } from '../child.mjs';
 import { Failure, onPath, root } from '../exec.mjs';
+import { startKafka } from '../kafka/cluster.mjs';
 import { withBroker } from './broker.mjs';
 import { must } from './command.mjs';
 import { environment } from './install.mjs';
@@ -21,6 +22,9 @@ const OPTIONS = { 'kafka.fetch.wait.max.ms': '10' };
 const PROVENANCE = ['topic', 'partition', 'offset', 'reason', 'attempts', 'error-message'].map(
   (name) => `dead-letter.${name}`,
 );
+
+/** Of every topic; the tool that is the embedded broker makes as many. */
+const PARTITIONS = 4;
 
 const deadLetterTopic = (topic) => `${topic}.dead-letter`;
 
@@ -188,12 +192,30 @@ export class Conformance {
     if (failure) throw new Failure(`the records of ${topic} were not read: the tool ${failure}`);
   }
 
-  /** Runs all scenarios in one language, on a new broker. */
-  async run(language, command) {
+  /**
+   * Runs a body while a new broker with all topics runs.
+   *
+   * @param {string | undefined} version of Kafka; without it the broker is the embedded one
+   * @param {(brokers: string) => Promise<void>} body
+   */
+  async #withTopics(version, body) {
     const topics = this.scenarios.flatMap(({ topic }) => [topic, deadLetterTopic(topic)]);
+    if (!version) return withBroker([this.#path('tool'), 'broker', ...topics], this.env, body);
+    // A scenario asks for a shorter session than Kafka allows by itself.
+    const kafka = await startKafka({ version, set: { 'group.min.session.timeout.ms': 1_000 } });
+    try {
+      for (const topic of topics) await kafka.createTopic(topic, { partitions: PARTITIONS });
+      await body(kafka.bootstrap);
+    } finally {
+      await kafka.down();
+    }
+  }
+
+  /** Runs all scenarios in one language, on a new broker. */
+  async run(language, command, version) {
     const results = new Results();
     const tool = this.#path('tool');
-    await withBroker([tool, 'broker', ...topics], this.env, async (brokers) => {
+    await this.#withTopics(version, async (brokers) => {
       for (const { topic, records = [] } of this.scenarios.filter(({ records }) => records)) {
         const line = ({ key, value, headers }) =>
           [hex(key), hex(value), ...headers.map(([name, bytes]) => `${name}=${hex(bytes)}`)].join(
@@ -224,14 +246,14 @@ export class Conformance {
    * Runs everything.
    *
    * @param {import('../tally.mjs').Tally} tally counts each scenario of each language
+   * @param {{ version?: string, update?: boolean }} [options] `version` of a real Kafka; `update` writes what Rust does
+   * into the scenarios' files
    * @returns {Promise<string>} the matrix
    */
-  async all(tally, update = false) {
+  async all(tally, { version, update = false } = {}) {
     const cells = new Map(this.scenarios.map(({ name }) => [name, []]));
     const programs = Object.entries(this.programs());
-    // They wait most of the time, so all languages run at once.
-    const runs = programs.map(([language, command]) => command && this.run(language, command));
-    const done = await Promise.all(runs);
+    const done = await this.#allLanguages(programs, version);
     for (const [index, [language]] of programs.entries()) {
       const results = done[index];
       for (const scenario of this.scenarios) {
@@ -259,10 +281,19 @@ export class Conformance {
     const row = (name, columns) =>
       `${name.padEnd(width)}  ${columns.map((column) => column.padEnd(7)).join('')}`.trimEnd();
     const head = row(
-      'the same scenarios, the same bytes',
+      version ? `the same on Kafka ${version}` : 'the same scenarios, the same bytes',
       programs.map(([language]) => language),
     );
     return [head, ...[...cells].map(([name, columns]) => row(name, columns))].join('\n');
+  }
+
+  async #allLanguages(programs, version) {
+    const run = ([language, command]) => command && this.run(language, command, version);
+    // They wait most of the time, so all languages run at once; a Kafka each would be too much for the machine.
+    if (!version) return Promise.all(programs.map(run));
+    const done = [];
+    for (const program of programs) done.push(await run(program));
+    return done;
   }
 
   #propose(scenario, expect) {
