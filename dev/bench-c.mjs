@@ -29,7 +29,7 @@ const CASES = [
 main(async () => {
   const { values } = parseArgs({
     options: {
-      rounds: { type: 'string', default: '5' },
+      rounds: { type: 'string', default: '9' },
       events: { type: 'string', default: '1000000' },
       only: { type: 'string' },
       dev: { type: 'boolean', default: false },
