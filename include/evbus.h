@@ -211,6 +211,16 @@
 #define EVBUS_FATAL 5
 
 /**
+ * The oldest record of a partition, for evbus_bus_seek. Kafka's number for it.
+ */
+#define EVBUS_OFFSET_BEGINNING -2
+
+/**
+ * Behind the newest record of a partition, for evbus_bus_seek. Kafka's number for it.
+ */
+#define EVBUS_OFFSET_END -1
+
+/**
  * A connected event bus.
  */
 typedef struct evbus_bus evbus_bus;
@@ -2020,6 +2030,51 @@ const char *evbus_replay_report_json(const evbus_replay_report *report);
  * Thread: any; never blocks.
  */
 void evbus_replay_report_free(evbus_replay_report *report);
+
+/**
+ * Reads a partition from another offset on, to replay a part of the log or to pass one over. The partition has to be
+ * assigned to this bus; the metrics name those that are. Events from before that are still with their handlers count no
+ * more, and may overlap with what comes next. The offset that the group has stored follows when the first event from
+ * the new place is finished.
+ *
+ * @param bus        The bus.
+ * @param event_type The event type, which is the topic.
+ * @param partition  The partition, from 0.
+ * @param offset     The offset, EVBUS_OFFSET_BEGINNING or EVBUS_OFFSET_END.
+ * @param error      Where the error goes, or NULL.
+ * @return EVBUS_OK when reading goes on there, or a code.
+ *
+ * Ownership: the text is copied; the error is the caller's.
+ * Thread: any, handlers included, but not completion and log callbacks; blocks until the client has moved.
+ * Errors: EVBUS_ERR_ILLEGAL_STATE when the partition is not assigned to this bus; EVBUS_ERR_ARGUMENT for another
+ * negative offset; EVBUS_ERR_TIMEOUT or EVBUS_ERR_UNAVAILABLE when the partition's leader does not tell its offsets;
+ * EVBUS_ERR_CLOSED.
+ */
+int32_t evbus_bus_seek(const evbus_bus *bus,
+                       const char *event_type,
+                       int32_t partition,
+                       int64_t offset,
+                       evbus_error **error);
+
+/**
+ * Reads a partition from the first record of a time or later on; otherwise as evbus_bus_seek.
+ *
+ * @param bus          The bus.
+ * @param event_type   The event type, which is the topic.
+ * @param partition    The partition, from 0.
+ * @param milliseconds Since the Unix epoch; behind the newest record where none is that young.
+ * @param error        Where the error goes, or NULL.
+ * @return EVBUS_OK when reading goes on there, or a code.
+ *
+ * Ownership: the text is copied; the error is the caller's.
+ * Thread: any, handlers included, but not completion and log callbacks; blocks until the client has moved.
+ * Errors: those of evbus_bus_seek.
+ */
+int32_t evbus_bus_seek_to_timestamp(const evbus_bus *bus,
+                                    const char *event_type,
+                                    int32_t partition,
+                                    int64_t milliseconds,
+                                    evbus_error **error);
 
 /**
  * Starts a cluster on free ports of 127.0.0.1; it takes a few milliseconds.

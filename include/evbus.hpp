@@ -448,6 +448,20 @@ public:
                 evbus_replay_report_complete(made)};
     }
 
+    /* An offset, EVBUS_OFFSET_BEGINNING or EVBUS_OFFSET_END. */
+    void seek(const std::string &type, std::int32_t partition, std::int64_t offset)
+    {
+        detail::must([&](evbus_error **raw) { return evbus_bus_seek(raw_.get(), type.c_str(), partition, offset, raw); });
+    }
+
+    /* The first record of that time, since the Unix epoch, or a later one. */
+    void seek(const std::string &type, std::int32_t partition, milliseconds time)
+    {
+        detail::must([&](evbus_error **raw) {
+            return evbus_bus_seek_to_timestamp(raw_.get(), type.c_str(), partition, time.count(), raw);
+        });
+    }
+
     bool is_connected() const noexcept { return evbus_bus_is_connected(raw_.get()); }
 
     bool is_live() const noexcept { return evbus_bus_is_live(raw_.get()); }

@@ -72,6 +72,8 @@ fn a_panic_inside_any_function_is_told() {
         evbus_bus_publish_async(null(), null(), 0, None, null_mut());
         evbus_bus_publish_batch(null(), null(), 0, 0, null_mut());
         evbus_bus_replay_dead_letters(null(), null(), null(), null_mut());
+        evbus_bus_seek(null(), null(), 0, 0);
+        evbus_bus_seek_to_timestamp(null(), null(), 0, 0);
         evbus_bus_subscribe(null(), null(), None, null_mut(), None, null_mut());
         evbus_bus_subscribe_pull(null(), null(), null_mut());
         evbus_bus_subscribe_pull_with(null(), null(), null(), null_mut());

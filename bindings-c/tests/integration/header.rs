@@ -6,7 +6,7 @@ use std::process::Command;
 use super::{compilers, crate_dir, include_dir, run, scratch};
 
 /// The files in the order of the header: what comes first in it explains what follows.
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     "version.rs",
     "error.rs",
     "text.rs",
@@ -21,6 +21,7 @@ const SOURCES: [&str; 15] = [
     "options.rs",
     "subscribe.rs",
     "dead_letters.rs",
+    "seek.rs",
     "testing.rs",
 ];
 

@@ -53,6 +53,7 @@ programs! {
     dead_letters_are_listed_and_replayed = "dead_letters";
     closing_keeps_its_promises = "close";
     probes_are_answered = "health";
+    partitions_are_read_from_another_place = "seek";
     many_threads_share_a_bus = "threads";
     a_child_of_a_fork_is_refused = "fork";
 }
