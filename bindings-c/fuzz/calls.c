@@ -113,7 +113,8 @@ static evbus_config *usable(void)
 static void step(void)
 {
     evbus_error *error = NULL;
-    unsigned call = next() % 30, at = slot(), other = slot();
+    /* The numbers behind the last case free something. */
+    unsigned call = next() % 34, at = slot(), other = slot();
     int32_t code = EVBUS_OK;
     switch (call) {
     case 0:
@@ -199,6 +200,17 @@ static void step(void)
     case 21:
         code = evbus_bus_close(PICK(buses, at), some_time() * 20, NULL, &error);
         break;
+    case 22: {
+        char *metrics = NULL;
+        code = evbus_bus_metrics(PICK(buses, at), &metrics, &error);
+        evbus_string_free(metrics);
+        if (code == EVBUS_OK && evbus_bus_is_live(PICK(buses, at))) {
+            metrics = NULL;
+            code = evbus_bus_health_json(PICK(buses, at), &metrics, &error);
+            evbus_string_free(metrics);
+        }
+        break;
+    }
     case 23:
         if (at < SLOTS && options[at] == NULL)
             options[at] = evbus_subscription_options_new();
@@ -245,17 +257,12 @@ static void step(void)
         evbus_replay_report_free(report);
         break;
     }
-    case 22: {
-        char *metrics = NULL;
-        code = evbus_bus_metrics(PICK(buses, at), &metrics, &error);
-        evbus_string_free(metrics);
-        if (code == EVBUS_OK && evbus_bus_is_live(PICK(buses, at))) {
-            metrics = NULL;
-            code = evbus_bus_health_json(PICK(buses, at), &metrics, &error);
-            evbus_string_free(metrics);
-        }
+    case 30:
+        if (next() % 2)
+            code = evbus_bus_seek(PICK(buses, at), text(), next() % 2, some_time() - 2, &error);
+        else
+            code = evbus_bus_seek_to_timestamp(PICK(buses, at), text(), next() % 2, some_time(), &error);
         break;
-    }
     default:
         switch (at) {
         case 0:
