@@ -16,6 +16,8 @@ const OUTAGE_MS = Number(process.env.EVBUS_OUTAGE_MS ?? 20_000);
 const NODES = [1, 2, 3];
 const RECOVERY_MS = 10_000;
 const REMINDER_MS = 60_000;
+/** How much later than due one may be. */
+const LATE_MS = 5_000;
 /** The share of one core, over everything that the process does. */
 const MOST_CPU = 0.02;
 
@@ -91,7 +93,13 @@ test('a process outlives an outage of all brokers, and idles meanwhile', {
   assert.ok(share < MOST_CPU, `it took ${(share * 100).toFixed(2)} % of a core`);
   assert.ok(service.lives, 'the process lives');
   const told = service.logs.filter(({ event }) => event === 'connection_still_lost');
-  assert.equal(told.length, Math.floor(OUTAGE_MS / REMINDER_MS), 'a reminder a minute');
+  const [fewest, most] = [OUTAGE_MS - LATE_MS, OUTAGE_MS + LATE_MS].map((ms) =>
+    Math.floor(ms / REMINDER_MS),
+  );
+  assert.ok(
+    fewest <= told.length && told.length <= most,
+    `a reminder a minute, not ${told.length}`,
+  );
   for (const { message, ...reminder } of told) {
     assert.match(message, /^the connection has been lost for \d+ s: no broker can be reached/);
     assert.equal(reminder.brokers, kafka.bootstrap);
@@ -119,8 +127,11 @@ test('a process outlives an outage of all brokers, and idles meanwhile', {
   const loud = service.logs.filter(({ level }) => level === 'warn' || level === 'error');
   t.diagnostic(`warnings: ${loud.map(({ event }) => event).join(', ')}`);
   for (const { event } of loud) {
-    const most = 2 + OUTAGE_MS / 10_000;
-    assert.ok(loud.filter((other) => other.event === event).length <= most, `${event} is repeated`);
+    const often = 2 + OUTAGE_MS / 10_000;
+    assert.ok(
+      loud.filter((other) => other.event === event).length <= often,
+      `${event} is repeated`,
+    );
   }
   assert.deepEqual(
     loud.filter(({ event, message }) => event === 'subscription_error' && /refused/.test(message)),

@@ -6,12 +6,17 @@ import type { EventBusError } from '../../ts/error';
 import { collector, type LogLine, makeBus } from '../support/bus';
 import { orderPlaced } from '../support/events';
 import { until } from '../support/native';
+import { program, run } from '../support/program';
 import { rejection } from '../support/promises';
 import { type Cluster, type KafkaUser, startKafka } from './support/cluster';
 import { noKafka, unique } from './support/kafka';
 
 /** Connecting has ten seconds; what the brokers refuse must be told long before. */
 const AT_ONCE_MS = 4_000;
+
+/** How often a process ends by `process.exit()`; 200 by hand. */
+const EXITS = Number(process.env['EVBUS_EXITS'] ?? 10);
+const EXITS_AT_ONCE = 2;
 
 /** The errors behind what was logged as a warning or worse. */
 const errorsIn = (lines: readonly LogLine[]): EventBusError[] =>
@@ -117,6 +122,27 @@ describe.skipIf(noKafka)('a Kafka with TLS, SASL, ACLs and without automatic top
     const error = await refusal({ brokers: at('mtls'), ssl: { ca: ca() } });
     expect(error).toMatchObject({ code: 'EVBUS_AUTH', retryable: false });
   });
+
+  it('leaves alone a process that ends by process.exit() in a handler', async () => {
+    const config = (groupId: string) => JSON.stringify({ ...secure(), groupId });
+    const inHandler = (groupId: string) =>
+      program(`
+        const bus = makeBus(${config(groupId)});
+        await bus.subscribe('order.placed', { handle: async () => {
+          bus.publish(event('2')).catch(() => {});
+          process.exit(7);
+        } });
+        await bus.connect();
+        await bus.publish(event('1'));
+      `);
+    for (let round = 0; round < EXITS; round += EXITS_AT_ONCE) {
+      const all = Array.from({ length: EXITS_AT_ONCE }, () =>
+        run(inHandler(unique('allowed')), 60_000),
+      );
+      for (const ended of await Promise.all(all))
+        expect(ended).toEqual({ status: 7, signal: null, stdout: '', stderr: '' });
+    }
+  }, 600_000);
 
   it('with TLS is recognised by a client without', async () => {
     const { bus } = makeBus({ brokers: at('ssl'), connectTimeoutMs: 1_500 });
