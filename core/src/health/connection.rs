@@ -121,10 +121,11 @@ impl ConnectionWatch {
     }
 
     fn trouble(&self, now: Instant, signs: &Signs<'_>) -> Option<&'static str> {
-        if signs.without_progress > ACKNOWLEDGEMENT_MAX_AGE {
-            return Some("no publish was acknowledged for 5 s");
-        }
-        self.silence(now, signs.producer).or_else(|| self.silence(now, signs.consumer?))
+        let stalled = signs.without_progress > ACKNOWLEDGEMENT_MAX_AGE;
+        // Missing acknowledgements are what follows from the others.
+        self.silence(now, signs.producer)
+            .or_else(|| self.silence(now, signs.consumer?))
+            .or(stalled.then_some("no publish was acknowledged for 5 s"))
     }
 
     fn silence(&self, now: Instant, client: &Connectivity) -> Option<&'static str> {
@@ -211,7 +212,7 @@ mod tests {
     fn an_outage_that_lasts_is_told_again_once_a_minute() {
         let mut scene = Scene::new();
         for second in 0..200 {
-            scene.look(second, usize::from(second < 10), second, 0);
+            scene.look(second, usize::from(second < 10), second, second.saturating_sub(10));
         }
         assert_eq!(
             scene.events(),
