@@ -1,5 +1,7 @@
 // Run with: node --test dev/test/
 // A bus ends in time, whatever the brokers do, and what it reports as handled is not delivered again.
+//
+// EVBUS_LOG=1  prints what the buses log
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -28,8 +30,12 @@ before(async () => {
 });
 after(() => kafka?.down());
 
-const quiet = () => {};
-const logger = { debug: quiet, info: quiet, warn: quiet, error: quiet };
+const says = (level) => (fields, message) => {
+  if (process.env.EVBUS_LOG) console.log(new Date().toISOString(), level, message, fields);
+};
+const logger = Object.fromEntries(
+  ['debug', 'info', 'warn', 'error'].map((level) => [level, says(level)]),
+);
 
 function newBus(groupId, config = {}) {
   const { KafkaEventBus } = require(join(root, 'dist/index.js'));

@@ -16,6 +16,9 @@ use crate::transport::Connectivity;
 /// The least time between two warnings about one matter.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A client without brokers gets those of its configuration again so often at most: it keeps each list that it is given.
+const REBOOTSTRAP_INTERVAL: Duration = Duration::from_secs(2);
+
 /// What is known about a client's connections; shared by the thread that polls it and those that ask.
 pub(super) struct Context {
     log: Log,
@@ -26,7 +29,10 @@ pub(super) struct Context {
 
 #[derive(Default)]
 struct Known {
+    /// The more of the last two reports: a client that goes over from the configured addresses to those that brokers
+    /// tell has no connection for a moment.
     brokers_up: usize,
+    brokers_up_last: usize,
     brokers_known: usize,
     observed_at: Option<Instant>,
     last_error: Option<(Instant, Error)>,
@@ -35,6 +41,7 @@ struct Known {
     /// Credentials or handshake refused, and when.
     refused: Option<(Instant, Error)>,
     warned: HashMap<String, Instant>,
+    rebootstrapped: Option<Instant>,
 }
 
 impl Context {
@@ -114,8 +121,10 @@ impl Context {
         known.last_error.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, error)| error.clone())
     }
 
-    /// Runs on: the thread that polls the client.
-    pub(super) fn statistics(&self, json: &str) {
+    /// Runs on: the thread that polls the client. Calls `rebootstrap` for a client that has no broker left and would
+    /// never look for one: librdkafka drops the brokers that metadata do not name, even when they name none, which is
+    /// the answer of a broker that the controller has fenced, for example after it stood still.
+    pub(super) fn statistics(&self, json: &str, rebootstrap: impl FnOnce()) {
         let Ok(statistics) = serde_json::from_str::<Statistics<'_>>(json) else {
             self.log.write(LogRecord::new(Level::Warn, "client_log", "the client's statistics cannot be read"));
             return;
@@ -131,13 +140,24 @@ impl Context {
                 all.insert(id);
             }
         }
+        let now = Instant::now();
         let mut known = self.known();
-        known.brokers_up = up.len();
+        known.brokers_up = up.len().max(std::mem::replace(&mut known.brokers_up_last, up.len()));
         known.brokers_known = all.union(&up).count();
-        known.observed_at = Some(Instant::now());
+        known.observed_at = Some(now);
         if !up.is_empty() {
             known.reasons.clear();
             known.refused = None;
+        }
+        let is_due = known.rebootstrapped.is_none_or(|last| now.duration_since(last) >= REBOOTSTRAP_INTERVAL);
+        if all.is_empty() && is_due {
+            known.rebootstrapped = Some(now);
+            drop(known);
+            rebootstrap();
+            if self.may_warn("REBOOTSTRAP") {
+                let message = "the brokers told of no broker, not even themselves; the configured ones are asked again";
+                self.log.write(LogRecord::new(Level::Warn, "rebootstrapped", message).with("client", self.role));
+            }
         }
     }
 
@@ -209,10 +229,37 @@ mod tests {
                 "a:1/1":{"nodeid":1,"state":"UP","source":"learned"},
                 "b:1/2":{"nodeid":2,"state":"INIT","source":"learned"},
                 "GroupCoordinator":{"nodeid":1,"state":"UP","source":"logical"}},"topics":{"t":{}}}"#,
+            || panic!("there are brokers"),
         );
         let connectivity = context.connectivity();
         assert_eq!((connectivity.brokers_up, connectivity.brokers_known), (1, 3));
         assert!(connectivity.observed_at.is_some());
+    }
+
+    #[test]
+    fn a_client_is_without_connection_when_two_reports_say_so() {
+        let context = Context::new("producer", Log::default());
+        let report = |state: &str| {
+            let json = format!(r#"{{"brokers":{{"a:1/1":{{"nodeid":1,"state":"{state}","source":"learned"}}}}}}"#);
+            context.statistics(&json, || panic!("there are brokers"));
+            context.connectivity().brokers_up
+        };
+        assert_eq!(["UP", "CONNECT", "UP", "DOWN", "DOWN", "UP"].map(report), [1, 1, 1, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_client_without_brokers_gets_those_of_its_configuration_now_and_then() {
+        let levels = Arc::new(Levels::default());
+        let context = Context::new("producer", Log::new(Some(levels.clone())));
+        let none = r#"{"brokers":{"GroupCoordinator":{"nodeid":-1,"state":"DOWN","source":"logical"}}}"#;
+        let mut times = 0;
+        context.statistics(none, || times += 1);
+        context.statistics(none, || times += 1);
+        assert_eq!(times, 1, "not at once again");
+        context.known().rebootstrapped = Instant::now().checked_sub(REBOOTSTRAP_INTERVAL);
+        context.statistics(none, || times += 1);
+        assert_eq!(times, 2);
+        assert_eq!(*levels.0.lock().unwrap(), [Level::Warn]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl KafkaReader {
         while let Some(event) = self.client.poll(Duration::ZERO) {
             match event.kind() {
                 Kind::Error { failure, .. } => drop(self.context.failed(&failure)),
-                Kind::Statistics(json) => self.context.statistics(json),
+                Kind::Statistics(json) => self.context.statistics(json, || self.client.rebootstrap()),
                 Kind::Log { level, facility, text } => self.context.logged(level, facility, text),
                 _ => {}
             }
@@ -164,7 +164,7 @@ impl TopicReader for KafkaReader {
                         return Err(error);
                     }
                 }
-                Kind::Statistics(json) => self.context.statistics(json),
+                Kind::Statistics(json) => self.context.statistics(json, || self.client.rebootstrap()),
                 Kind::Log { level, facility, text } => self.context.logged(level, facility, text),
                 _ => {}
             }

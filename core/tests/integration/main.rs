@@ -5,6 +5,7 @@ mod architecture;
 mod bus;
 mod dead_letters;
 mod docs;
+mod fenced;
 mod health;
 mod kafka_connect;
 mod kafka_consume;

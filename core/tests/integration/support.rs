@@ -25,14 +25,26 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn any() -> Cluster {
-        match std::env::var("EVBUS_TEST_BROKERS") {
-            Ok(bootstrap) => Cluster { _mock: None, bootstrap },
-            Err(_) => {
-                let mock = mock();
-                let bootstrap = mock.bootstrap().to_owned();
-                Cluster { _mock: Some(mock), bootstrap }
-            }
+        Cluster::real().unwrap_or_else(|| Cluster::of(mock()))
+    }
+
+    /// With a topic of so many partitions.
+    pub fn with_topic(topic: &str, partitions: i32) -> Cluster {
+        if let Some(cluster) = Cluster::real() {
+            create_topic(&config(&cluster.bootstrap), topic, partitions);
+            return cluster;
         }
+        let topics = vec![(topic.to_owned(), partitions)];
+        Cluster::of(TestBroker::start(TestBrokerOptions { topics, ..Default::default() }).expect("a mock cluster"))
+    }
+
+    fn real() -> Option<Cluster> {
+        std::env::var("EVBUS_TEST_BROKERS").ok().map(|bootstrap| Cluster { _mock: None, bootstrap })
+    }
+
+    fn of(mock: TestBroker) -> Cluster {
+        let bootstrap = mock.bootstrap().to_owned();
+        Cluster { _mock: Some(mock), bootstrap }
     }
 }
 

@@ -1,0 +1,70 @@
+//! A broker that the controller has fenced, say after it stood still, tells clients for a moment that there is none.
+
+mod proxy;
+
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use event_bus::{Bus, Config, Delivery, HandlerError, Transport};
+use tokio::runtime::Runtime;
+
+use self::proxy::Proxy;
+use crate::bus::{Logs, event, eventually};
+use crate::support::{self, Client, Cluster, unique};
+
+fn scene() -> (Cluster, Proxy, Config, String) {
+    let topic = unique("order.placed");
+    let cluster = Cluster::with_topic(&topic, 1);
+    let proxy = Proxy::start(&cluster.bootstrap, &topic);
+    let mut config = support::config(&proxy.bootstrap);
+    config.set("kafka.topic.metadata.refresh.interval.ms", "200").expect("a property of librdkafka");
+    (cluster, proxy, config, topic)
+}
+
+#[test]
+fn connecting_outlasts_answers_without_a_broker() {
+    let (_cluster, proxy, config, topic) = scene();
+    let client = Client::new(&config);
+    proxy.fence(true);
+    thread::scope(|scope| {
+        let connecting = scope.spawn(|| client.transport.connect(support::soon(), &|| false));
+        let deadline = support::soon();
+        while proxy.answers() == 0 {
+            assert!(Instant::now() < deadline, "no question");
+            thread::yield_now();
+        }
+        proxy.fence(false);
+        connecting.join().expect("no panic").expect("a connection");
+    });
+    client.publish(&topic, 0, &["a"]);
+}
+
+#[test]
+fn a_bus_goes_on_after_answers_without_a_broker() {
+    let (_cluster, proxy, config, topic) = scene();
+    let logs = Arc::new(Logs::default());
+    Runtime::new().unwrap().block_on(async {
+        let bus = Bus::connect_observed(config, Some(logs.clone()), || false).await.unwrap();
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let handled = seen.clone();
+        bus.subscribe(&topic, move |delivery: Delivery| {
+            handled.lock().unwrap().push(delivery.event().expect("an event").event_id().to_string());
+            async { Ok::<_, HandlerError>(()) }
+        })
+        .await
+        .unwrap();
+        for round in 0..3 {
+            let event = event(&topic, 1, round);
+            bus.publish(&event).await.unwrap();
+            eventually("the event is handled", || seen.lock().unwrap().len() == round + 1).await;
+            let answers = proxy.answers();
+            proxy.fence(true);
+            eventually("answers without a broker", || proxy.answers() > answers + 4).await;
+            proxy.fence(false);
+        }
+        assert!(!logs.events("rebootstrapped").is_empty());
+        eventually("the connection is back", || bus.is_connected()).await;
+        assert!(bus.shutdown(Duration::from_secs(10)).await.clean);
+    });
+}
