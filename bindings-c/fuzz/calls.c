@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { SLOTS = 3, RUNS_BETWEEN_LEAK_CHECKS = 1024 };
+enum { SLOTS = 3, RUNS_BETWEEN_LEAK_CHECKS = 256 };
 
 static evbus_config *configs[SLOTS];
 static evbus_bus *buses[SLOTS];

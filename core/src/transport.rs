@@ -110,7 +110,7 @@ pub enum Enqueued {
 /// Which brokers can be reached, by the latest that the client knows.
 #[derive(Clone, Debug, Default)]
 pub struct Connectivity {
-    /// Brokers with an open, authenticated connection.
+    /// Brokers with an open, authenticated connection; the more of the client's last two reports.
     pub brokers_up: usize,
     /// Brokers that are known.
     pub brokers_known: usize,

@@ -172,7 +172,7 @@ impl Consumer for KafkaConsumer {
                     return Some(ConsumerEvent::Failed(error));
                 }
                 Kind::Statistics(json) => {
-                    self.context.statistics(json, || self.client.rebootstrap());
+                    self.context.statistics(json, |brokers| self.client.add_brokers(brokers));
                     self.offsets.statistics_are(json);
                 }
                 Kind::Log { level, facility, text } => self.context.logged(level, facility, text),

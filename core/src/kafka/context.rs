@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::{CStr, CString};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 
 use super::errors;
 use super::ffi::Failure;
+use crate::config::Config;
 use crate::error::Error;
 use crate::log::{Level, Log, LogRecord};
 use crate::transport::Connectivity;
@@ -24,6 +26,8 @@ pub(super) struct Context {
     log: Log,
     /// `producer` or `consumer`.
     role: &'static str,
+    /// The addresses of the configuration, as librdkafka takes them.
+    bootstrap: CString,
     known: Mutex<Known>,
 }
 
@@ -45,8 +49,10 @@ struct Known {
 }
 
 impl Context {
-    pub(super) fn new(role: &'static str, log: Log) -> Context {
-        Context { log, role, known: Mutex::default() }
+    /// That of a client which was made of this configuration.
+    pub(super) fn new(role: &'static str, config: &Config, log: Log) -> Context {
+        let bootstrap = CString::new(config.brokers.join(",")).expect("no client takes a NUL");
+        Context { log, role, bootstrap, known: Mutex::default() }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -121,10 +127,11 @@ impl Context {
         known.last_error.as_ref().filter(|(at, _)| at.elapsed() <= age).map(|(_, error)| error.clone())
     }
 
-    /// Runs on: the thread that polls the client. Calls `rebootstrap` for a client that has no broker left and would
-    /// never look for one: librdkafka drops the brokers that metadata do not name, even when they name none, which is
-    /// the answer of a broker that the controller has fenced, for example after it stood still.
-    pub(super) fn statistics(&self, json: &str, rebootstrap: impl FnOnce()) {
+    /// Runs on: the thread that polls the client. Calls `add_brokers` with the addresses of the configuration for a
+    /// client that has no broker left and would never look for one: librdkafka drops the brokers that metadata do not
+    /// name, even when they name none, which is the answer of a broker that the controller has fenced, for example after
+    /// it stood still.
+    pub(super) fn statistics(&self, json: &str, add_brokers: impl FnOnce(&CStr)) {
         let Ok(statistics) = serde_json::from_str::<Statistics<'_>>(json) else {
             self.log.write(LogRecord::new(Level::Warn, "client_log", "the client's statistics cannot be read"));
             return;
@@ -153,7 +160,7 @@ impl Context {
         if all.is_empty() && is_due {
             known.rebootstrapped = Some(now);
             drop(known);
-            rebootstrap();
+            add_brokers(&self.bootstrap);
             if self.may_warn("REBOOTSTRAP") {
                 let message = "the brokers told of no broker, not even themselves; the configured ones are asked again";
                 self.log.write(LogRecord::new(Level::Warn, "rebootstrapped", message).with("client", self.role));
@@ -220,16 +227,20 @@ mod tests {
     use crate::log::Observer;
     use std::sync::Arc;
 
+    fn config() -> Config {
+        Config::new("context", ["a:1", "b:2"])
+    }
+
     #[test]
     fn statistics_count_a_coordinator_and_its_broker_once() {
-        let context = Context::new("consumer", Log::default());
+        let context = Context::new("consumer", &config(), Log::default());
         context.statistics(
             r#"{"name":"x","brokers":{
                 "a:1/bootstrap":{"nodeid":-1,"state":"DOWN","source":"configured"},
                 "a:1/1":{"nodeid":1,"state":"UP","source":"learned"},
                 "b:1/2":{"nodeid":2,"state":"INIT","source":"learned"},
                 "GroupCoordinator":{"nodeid":1,"state":"UP","source":"logical"}},"topics":{"t":{}}}"#,
-            || panic!("there are brokers"),
+            |_| panic!("there are brokers"),
         );
         let connectivity = context.connectivity();
         assert_eq!((connectivity.brokers_up, connectivity.brokers_known), (1, 3));
@@ -238,10 +249,10 @@ mod tests {
 
     #[test]
     fn a_client_is_without_connection_when_two_reports_say_so() {
-        let context = Context::new("producer", Log::default());
+        let context = Context::new("producer", &config(), Log::default());
         let report = |state: &str| {
             let json = format!(r#"{{"brokers":{{"a:1/1":{{"nodeid":1,"state":"{state}","source":"learned"}}}}}}"#);
-            context.statistics(&json, || panic!("there are brokers"));
+            context.statistics(&json, |_| panic!("there are brokers"));
             context.connectivity().brokers_up
         };
         assert_eq!(["UP", "CONNECT", "UP", "DOWN", "DOWN", "UP"].map(report), [1, 1, 1, 1, 0, 1]);
@@ -250,21 +261,24 @@ mod tests {
     #[test]
     fn a_client_without_brokers_gets_those_of_its_configuration_now_and_then() {
         let levels = Arc::new(Levels::default());
-        let context = Context::new("producer", Log::new(Some(levels.clone())));
+        let context = Context::new("producer", &config(), Log::new(Some(levels.clone())));
         let none = r#"{"brokers":{"GroupCoordinator":{"nodeid":-1,"state":"DOWN","source":"logical"}}}"#;
         let mut times = 0;
-        context.statistics(none, || times += 1);
-        context.statistics(none, || times += 1);
-        assert_eq!(times, 1, "not at once again");
+        let mut count = |brokers: &CStr| {
+            assert_eq!(brokers, c"a:1,b:2");
+            times += 1;
+        };
+        context.statistics(none, &mut count);
+        context.statistics(none, |_| panic!("not at once again"));
         context.known().rebootstrapped = Instant::now().checked_sub(REBOOTSTRAP_INTERVAL);
-        context.statistics(none, || times += 1);
+        context.statistics(none, &mut count);
         assert_eq!(times, 2);
         assert_eq!(*levels.0.lock().unwrap(), [Level::Warn]);
     }
 
     #[test]
     fn the_reason_of_an_address_outlives_all_brokers_down() {
-        let context = Context::new("producer", Log::default());
+        let context = Context::new("producer", &config(), Log::default());
         let before = Instant::now();
         context
             .failed(&Failure { code: -195, text: "h:1/bootstrap: Connection refused (after 1ms in state X)".into() });
@@ -280,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_the_broker_closed_has_its_reason_in_the_log() {
-        let context = Context::new("producer", Log::default());
+        let context = Context::new("producer", &config(), Log::default());
         context.logged(7, "FAIL", "idle:1/1: Disconnected (after 600000ms in state UP)");
         assert!(context.reasons().is_empty());
         context.logged(6, "FAIL", "h:1/bootstrap: Disconnected: requesting ApiVersion (after 1ms in state X)");
@@ -291,7 +305,7 @@ mod tests {
     #[test]
     fn a_tls_alert_after_the_handshake_is_a_refusal() {
         for reason in ["bad certificate: SSL alert number 42", "record layer failure"] {
-            let context = Context::new("producer", Log::default());
+            let context = Context::new("producer", &config(), Log::default());
             let before = Instant::now();
             let text = format!("h:1/bootstrap: Receive failed: error:0A000412:SSL routines::{reason}");
             assert_eq!(context.failed(&Failure { code: -195, text }).kind(), ErrorKind::Auth);
@@ -311,7 +325,7 @@ mod tests {
     #[test]
     fn warnings_of_one_matter_are_rare_and_connections_never_warn() {
         let levels = Arc::new(Levels::default());
-        let context = Context::new("producer", Log::new(Some(levels.clone())));
+        let context = Context::new("producer", &config(), Log::new(Some(levels.clone())));
         for (level, facility) in [(4, "OFFSET"), (4, "OFFSET"), (3, "FAIL"), (6, "FETCH"), (3, "COMMIT")] {
             context.logged(level, facility, "text");
         }

@@ -194,8 +194,6 @@ pub(crate) struct Client {
     topics: RwLock<Vec<Option<NonNull<rd::rd_kafka_topic_t>>>>,
     /// What the queue's callback points to; freed after the client.
     wake: Option<Box<Wake>>,
-    /// The addresses of its configuration.
-    bootstrap: CString,
     ended: AtomicBool,
 }
 
@@ -230,13 +228,11 @@ impl Client {
             return Err(Refused { property: None, reason });
         };
         std::mem::forget(conf);
-        let bootstrap = properties.iter().rev().find(|(name, _)| name == "bootstrap.servers");
         let mut client = Client {
             rk,
             queue: None,
             topics: RwLock::default(),
             wake: wake.map(Box::new),
-            bootstrap: bootstrap.and_then(|(_, list)| c_string(list).ok()).unwrap_or_default(),
             ended: AtomicBool::new(false),
         };
         // SAFETY: `rk` is live. A null log queue stands for the main queue, which a consumer's queue takes over.
@@ -287,11 +283,12 @@ impl Client {
         Queue(unsafe { NonNull::new_unchecked(rd::rd_kafka_queue_new(self.raw())) })
     }
 
-    /// Dials the brokers of the configuration again, where they are not among those that the client has.
-    pub(crate) fn rebootstrap(&self) {
+    /// Dials these brokers, given as addresses with commas between, where the client does not have them; it keeps the
+    /// text for as long as it lives.
+    pub(crate) fn add_brokers(&self, addresses: &CStr) {
         // SAFETY: `rk` and the text are live; the client copies the text.
         unsafe {
-            rd::rd_kafka_brokers_add(self.raw(), self.bootstrap.as_ptr());
+            rd::rd_kafka_brokers_add(self.raw(), addresses.as_ptr());
         }
     }
 

@@ -58,7 +58,7 @@ impl KafkaTransport {
         let client = Client::new(Role::Producer, &producer_properties(config), None).map_err(refused)?;
         Ok(KafkaTransport {
             config: config.clone(),
-            context: Context::new("producer", log.clone()),
+            context: Context::new("producer", config, log.clone()),
             log,
             client: RwLock::new(Current { client: Some(Arc::new(client)), generation: 0 }),
             renewal: Renewal::new(),
@@ -141,7 +141,7 @@ impl Transport for KafkaTransport {
             properties.push(("group.instance.id".to_owned(), instance.clone()));
         }
         let client = Client::new(Role::Consumer, &properties, Some(wake)).map_err(refused)?;
-        let context = Arc::new(Context::new("consumer", self.log.clone()));
+        let context = Arc::new(Context::new("consumer", &self.config, self.log.clone()));
         Ok(Box::new(KafkaConsumer::new(Arc::new(client), context)))
     }
 

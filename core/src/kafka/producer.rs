@@ -105,7 +105,7 @@ pub(super) fn serve(
             transport.context.ended(fatal_error(&client.fatal_error().unwrap_or(failure)));
             transport.renewal.client_ended(client);
         }
-        Kind::Statistics(json) => transport.context.statistics(json, || client.rebootstrap()),
+        Kind::Statistics(json) => transport.context.statistics(json, |brokers| client.add_brokers(brokers)),
         Kind::Log { level, facility, text } => transport.context.logged(level, facility, text),
         _ => {}
     }

@@ -35,7 +35,7 @@ impl KafkaReader {
             properties.push((name.to_owned(), value.to_owned()));
         }
         let client = Client::new(Role::Consumer, &properties, None).map_err(refused)?;
-        let context = Context::new("reader", transport.log.clone());
+        let context = Context::new("reader", &config, transport.log.clone());
         let (topic, group) = (topic.clone(), group.to_owned());
         Ok(KafkaReader { client, context, topic, group, packed: HeadersBuf::new() })
     }
@@ -53,7 +53,7 @@ impl KafkaReader {
         while let Some(event) = self.client.poll(Duration::ZERO) {
             match event.kind() {
                 Kind::Error { failure, .. } => drop(self.context.failed(&failure)),
-                Kind::Statistics(json) => self.context.statistics(json, || self.client.rebootstrap()),
+                Kind::Statistics(json) => self.context.statistics(json, |brokers| self.client.add_brokers(brokers)),
                 Kind::Log { level, facility, text } => self.context.logged(level, facility, text),
                 _ => {}
             }
@@ -164,7 +164,7 @@ impl TopicReader for KafkaReader {
                         return Err(error);
                     }
                 }
-                Kind::Statistics(json) => self.context.statistics(json, || self.client.rebootstrap()),
+                Kind::Statistics(json) => self.context.statistics(json, |brokers| self.client.add_brokers(brokers)),
                 Kind::Log { level, facility, text } => self.context.logged(level, facility, text),
                 _ => {}
             }

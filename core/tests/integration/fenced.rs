@@ -3,48 +3,24 @@
 mod proxy;
 
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use event_bus::{Bus, Config, Delivery, HandlerError, Transport};
+use event_bus::{Bus, Delivery, HandlerError};
 use tokio::runtime::Runtime;
 
 use self::proxy::Proxy;
 use crate::bus::{event, eventually};
-use crate::support::{self, Client, Cluster, unique};
+use crate::support::{self, Cluster, unique};
 
 const ROUNDS: usize = 6;
 
-fn scene() -> (Cluster, Proxy, Config, String) {
+#[test]
+fn a_bus_goes_on_after_answers_without_a_broker() {
     let topic = unique("order.placed");
     let cluster = Cluster::with_topic(&topic, 1);
     let proxy = Proxy::start(&cluster.bootstrap, &topic);
     let mut config = support::config(&proxy.bootstrap);
     config.set("kafka.topic.metadata.refresh.interval.ms", "200").expect("a property of librdkafka");
-    (cluster, proxy, config, topic)
-}
-
-#[test]
-fn connecting_outlasts_answers_without_a_broker() {
-    let (_cluster, proxy, config, topic) = scene();
-    let client = Client::new(&config);
-    proxy.fence(true);
-    thread::scope(|scope| {
-        let connecting = scope.spawn(|| client.transport.connect(support::soon(), &|| false));
-        let deadline = support::soon();
-        while proxy.answers() == 0 {
-            assert!(Instant::now() < deadline, "no question");
-            thread::yield_now();
-        }
-        proxy.fence(false);
-        connecting.join().expect("no panic").expect("a connection");
-    });
-    client.publish(&topic, 0, &["a"]);
-}
-
-#[test]
-fn a_bus_goes_on_after_answers_without_a_broker() {
-    let (_cluster, proxy, config, topic) = scene();
     Runtime::new().unwrap().block_on(async {
         let bus = Bus::connect(config).await.unwrap();
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -19,32 +19,30 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A real Kafka when the environment names one, else a mock cluster.
 pub struct Cluster {
-    _mock: Option<TestBroker>,
+    mock: Option<TestBroker>,
     pub bootstrap: String,
 }
 
 impl Cluster {
     pub fn any() -> Cluster {
-        Cluster::real().unwrap_or_else(|| Cluster::of(mock()))
+        match std::env::var("EVBUS_TEST_BROKERS") {
+            Ok(bootstrap) => Cluster { mock: None, bootstrap },
+            Err(_) => {
+                let mock = mock();
+                let bootstrap = mock.bootstrap().to_owned();
+                Cluster { mock: Some(mock), bootstrap }
+            }
+        }
     }
 
     /// With a topic of so many partitions.
     pub fn with_topic(topic: &str, partitions: i32) -> Cluster {
-        if let Some(cluster) = Cluster::real() {
-            create_topic(&config(&cluster.bootstrap), topic, partitions);
-            return cluster;
+        let cluster = Cluster::any();
+        match &cluster.mock {
+            Some(mock) => mock.create_topic(topic, partitions).expect("a topic"),
+            None => create_topic(&config(&cluster.bootstrap), topic, partitions),
         }
-        let topics = vec![(topic.to_owned(), partitions)];
-        Cluster::of(TestBroker::start(TestBrokerOptions { topics, ..Default::default() }).expect("a mock cluster"))
-    }
-
-    fn real() -> Option<Cluster> {
-        std::env::var("EVBUS_TEST_BROKERS").ok().map(|bootstrap| Cluster { _mock: None, bootstrap })
-    }
-
-    fn of(mock: TestBroker) -> Cluster {
-        let bootstrap = mock.bootstrap().to_owned();
-        Cluster { _mock: Some(mock), bootstrap }
+        cluster
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 const METADATA: i16 = 3;
+const FIND_COORDINATOR: i16 = 10;
 const HOST: &str = "127.0.0.1";
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const NOBODY: i32 = -1;
@@ -73,7 +74,7 @@ impl State {
         thread::spawn(move || self.back(to_broker, &asked, &out));
     }
 
-    fn forth(&self, mut client: TcpStream, mut broker: &TcpStream, asked: &Asked, answers: &Mutex<TcpStream>) {
+    fn forth(&self, mut client: TcpStream, broker: &TcpStream, asked: &Asked, answers: &Mutex<TcpStream>) {
         while let Some(request) = frame(&mut client) {
             let [key, version] = [0, 2].map(|at| i16::from_be_bytes([request[at], request[at + 1]]));
             let number = i32::from_be_bytes(request[4..8].try_into().expect("four bytes"));
@@ -88,7 +89,6 @@ impl State {
                 break;
             }
         }
-        let _ = broker.flush();
         let _ = broker.shutdown(Shutdown::Both);
         let _ = client.shutdown(Shutdown::Both);
     }
@@ -97,7 +97,7 @@ impl State {
         while let Some(mut answer) = frame(&mut broker) {
             let number = i32::from_be_bytes(answer[..4].try_into().expect("four bytes"));
             let key = asked.lock().unwrap().remove(&number);
-            if key.is_some_and(|key| matches!(key, METADATA | 10)) {
+            if key.is_some_and(|key| matches!(key, METADATA | FIND_COORDINATOR)) {
                 self.advertise(&mut answer);
             }
             if send(&client.lock().unwrap(), &answer).is_err() {
