@@ -1,4 +1,4 @@
-//! C programs that use the library, each a file of `tests/c`: they check and end with status 0.
+//! C and C++ programs that use the library, files of `tests/c` and `tests/cpp`: they check and end with status 0.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,16 +17,21 @@ fn strictly(name: &str, source: &Path) -> PathBuf {
     // The name that the linker writes into the program is the one that must lie beside it.
     let versioned = folder.join("libevbus.so.1");
     fs::copy(library(), &versioned).expect("a copy of the library");
+    let (standard, runtime) = match source.extension().and_then(|extension| extension.to_str()) {
+        Some("cpp") => ("-std=c++17", Some("-lstdc++")),
+        _ => ("-std=c99", None),
+    };
     let programs: Vec<PathBuf> = compilers()
         .into_iter()
         .map(|compiler| {
             let program = folder.join(compiler);
             run(Command::new(compiler)
-                .args(["-std=c99", "-O1", "-g", "-Wall", "-Wextra", "-pedantic", "-Werror", "-pthread", "-I"])
+                .args([standard, "-O1", "-g", "-Wall", "-Wextra", "-pedantic", "-Werror", "-pthread", "-I"])
                 .arg(include_dir())
                 .arg(source)
                 .arg(&versioned)
                 .arg("-Wl,-rpath,$ORIGIN")
+                .args(runtime)
                 .arg("-o")
                 .arg(&program));
             program
@@ -56,6 +61,13 @@ programs! {
     partitions_are_read_from_another_place = "seek";
     many_threads_share_a_bus = "threads";
     a_child_of_a_fork_is_refused = "fork";
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn partitions_are_read_from_another_place_in_cpp() {
+    let program = strictly("cpp/seek", &crate_dir().join("tests/cpp/seek.cpp"));
+    assert_eq!(run(&mut Command::new(program)).trim(), "ok");
 }
 
 #[cfg(target_os = "linux")]
