@@ -222,6 +222,7 @@ public:
 
     /* Since the Unix epoch; negative if the record has none. */
     milliseconds timestamp() const noexcept { return milliseconds(evbus_delivery_timestamp(get())); }
+
     std::int32_t attempt() const noexcept { return evbus_delivery_attempt(get()); }
     std::string_view event_type() const noexcept { return detail::view(evbus_delivery_event_type(get())); }
     std::int64_t version() const noexcept { return evbus_delivery_version(get()); }

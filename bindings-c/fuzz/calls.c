@@ -110,97 +110,101 @@ static evbus_config *usable(void)
     return config;
 }
 
+/* Compilers warn of a call that step leaves out. */
+enum call {
+    MAKE_CONFIG, SET_CONFIG, CONNECT, MAKE_EVENT, MAKE_RECORD, SET_ID, SET_VALUE, ADD_HEADER, PUBLISH, PUBLISH_ASYNC,
+    PUBLISH_BATCH, SUBSCRIBE, SUBSCRIBE_PULL, POLL, GET_FD, FINISH, RELEASE, UNSUBSCRIBE, CLOSE, LOOK, MAKE_OPTIONS,
+    SET_OPTIONS, SUBSCRIBE_WITH, FAIL, SET_WANTED, LIST_LETTERS, REPLAY, SEEK, FREE, CALLS,
+};
+
 static void step(void)
 {
     evbus_error *error = NULL;
-    /* The numbers behind the last case free something. */
-    unsigned call = next() % 34, at = slot(), other = slot();
+    enum call call = (enum call)(next() % CALLS);
+    unsigned at = slot(), other = slot();
     int32_t code = EVBUS_OK;
     switch (call) {
-    case 0:
+    case MAKE_CONFIG:
         if (at < SLOTS && configs[at] == NULL)
             configs[at] = usable();
         return;
-    case 1:
+    case SET_CONFIG:
         code = evbus_config_set(PICK(configs, at), text(), text(), &error);
         break;
-    case 2:
+    case CONNECT:
         if (other < SLOTS && buses[other] != NULL)
             return;
         code = evbus_bus_connect(PICK(configs, at), other < SLOTS ? &buses[other] : NULL, &error);
         break;
-    case 3:
+    case MAKE_EVENT:
         if (other < SLOTS && events[other] != NULL)
             return;
         code = evbus_event_new(text(), text(), text(), other < SLOTS ? &events[other] : NULL, &error);
         break;
-    case 4:
+    case MAKE_RECORD:
         if (other < SLOTS && events[other] != NULL)
             return;
         code = evbus_event_new_record(text(), other < SLOTS ? &events[other] : NULL, &error);
         break;
-    case 5:
+    case SET_ID:
         code = evbus_event_set_id(PICK(events, at), text(), &error);
         break;
-    case 6:
+    case SET_VALUE:
         code = evbus_event_set_value(PICK(events, at), (const uint8_t *)text(), next() % 2, &error);
         break;
-    case 7:
+    case ADD_HEADER:
         code = evbus_event_add_header(PICK(events, at), text(), NULL, next() % 2, &error);
         break;
-    case 8:
-    case 9:
+    case PUBLISH:
         code = evbus_bus_publish(PICK(buses, at), PICK(events, other), some_time(), NULL, NULL, &error);
         break;
-    case 10:
-    case 11:
+    case PUBLISH_ASYNC:
         code = evbus_bus_publish_async(PICK(buses, at), PICK(events, other), some_time(), on_end, NULL, &error);
         break;
-    case 12: {
+    case PUBLISH_BATCH: {
         const evbus_event *batch[] = {PICK(events, at), PICK(events, other)};
         evbus_publish_results *results = NULL;
         code = evbus_bus_publish_batch(PICK(buses, at), batch, next() % 3, some_time(), &results, &error);
         evbus_publish_results_free(results);
         break;
     }
-    case 13:
+    case SUBSCRIBE:
         if (other < SLOTS && subscriptions[other] != NULL)
             return;
         code = evbus_bus_subscribe(PICK(buses, at), text(), next() % 8 == 0 ? NULL : on_event, NULL, NULL,
                                    other < SLOTS ? &subscriptions[other] : NULL, &error);
         break;
-    case 14:
+    case SUBSCRIBE_PULL:
         if (other < SLOTS && subscriptions[other] != NULL)
             return;
         code = evbus_bus_subscribe_pull(PICK(buses, at), text(), other < SLOTS ? &subscriptions[other] : NULL, &error);
         break;
-    case 15:
-    case 16:
+    case POLL:
         if (other >= SLOTS || deliveries[other] != NULL)
             return;
         code = evbus_subscription_poll(PICK(subscriptions, at), some_time() * 5, &deliveries[other], &error);
         break;
-    case 17: {
+    case GET_FD: {
         int32_t fd = -1;
         code = evbus_subscription_fd(PICK(subscriptions, at), &fd, &error);
         break;
     }
-    case 18:
+    case FINISH:
         code = evbus_delivery_finish(PICK(deliveries, at), (int32_t)(next() % 6), text(), NULL, &error);
         break;
-    case 19:
+    case RELEASE:
         if (at < SLOTS) {
             evbus_delivery_release(deliveries[at]);
             deliveries[at] = NULL;
         }
         return;
-    case 20:
+    case UNSUBSCRIBE:
         code = evbus_subscription_unsubscribe(PICK(subscriptions, at), 5000, &error);
         break;
-    case 21:
+    case CLOSE:
         code = evbus_bus_close(PICK(buses, at), some_time() * 20, NULL, &error);
         break;
-    case 22: {
+    case LOOK: {
         char *metrics = NULL;
         code = evbus_bus_metrics(PICK(buses, at), &metrics, &error);
         evbus_string_free(metrics);
@@ -211,16 +215,16 @@ static void step(void)
         }
         break;
     }
-    case 23:
+    case MAKE_OPTIONS:
         if (at < SLOTS && options[at] == NULL)
             options[at] = evbus_subscription_options_new();
         return;
-    case 24: {
+    case SET_OPTIONS: {
         const char *const *pair = SOME_PAIR(of_subscriptions);
         code = evbus_subscription_options_set(PICK(options, at), pair[0], next() % 4 ? pair[1] : text(), &error);
         break;
     }
-    case 25: {
+    case SUBSCRIBE_WITH: {
         unsigned with = slot();
         if (other < SLOTS && subscriptions[other] != NULL)
             return;
@@ -232,15 +236,15 @@ static void step(void)
                                                  other < SLOTS ? &subscriptions[other] : NULL, &error);
         break;
     }
-    case 26:
+    case FAIL:
         code = evbus_delivery_fail(PICK(deliveries, at), (int32_t)(next() % 7), text(), text(), NULL, &error);
         break;
-    case 27: {
+    case SET_WANTED: {
         const char *const *pair = SOME_PAIR(of_letters);
         code = evbus_dead_letter_options_set(wanted, pair[0], next() % 4 ? pair[1] : text(), &error);
         break;
     }
-    case 28: {
+    case LIST_LETTERS: {
         evbus_dead_letters *letters = NULL;
         code = evbus_bus_dead_letters(PICK(buses, at), text(), next() % 2 ? wanted : NULL, &letters, &error);
         for (size_t index = 0; index <= evbus_dead_letters_count(letters); index++) {
@@ -251,19 +255,21 @@ static void step(void)
         evbus_dead_letters_free(letters);
         break;
     }
-    case 29: {
+    case REPLAY: {
         evbus_replay_report *report = NULL;
         code = evbus_bus_replay_dead_letters(PICK(buses, at), text(), next() % 2 ? wanted : NULL, &report, &error);
         evbus_replay_report_free(report);
         break;
     }
-    case 30:
+    case SEEK:
         if (next() % 2)
             code = evbus_bus_seek(PICK(buses, at), text(), next() % 2, some_time() - 2, &error);
         else
             code = evbus_bus_seek_to_timestamp(PICK(buses, at), text(), next() % 2, some_time(), &error);
         break;
-    default:
+    case CALLS:
+        abort();
+    case FREE:
         switch (at) {
         case 0:
             evbus_config_free(PICK(configs, other));
