@@ -173,7 +173,15 @@ export class CTests {
     return this.steps.step(`calls in any order, ${seconds} s`, async () => {
       const program = join(this.#folder, 'fuzz');
       const place = ['-I', join(this.prefix, 'include'), '-L', join(this.prefix, 'lib'), '-levbus'];
-      const flags = ['-std=c99', '-O1', '-g', '-Wall', '-Werror', '-fsanitize=fuzzer,address,undefined', '-pthread'];
+      const flags = [
+        '-std=c99',
+        '-O1',
+        '-g',
+        '-Wall',
+        '-Werror',
+        '-fsanitize=fuzzer,address,undefined',
+        '-pthread',
+      ];
       await must(['clang', ...flags, 'bindings-c/fuzz/calls.c', ...place, '-o', program]);
       const limits = [
         `-max_total_time=${seconds}`,
